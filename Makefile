@@ -1,0 +1,63 @@
+# What developers and CI run; each target first brings what it needs, and takes well under a second to see that
+# it has it.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+DEPENDENCIES := .venv/.dependencies
+PROJECT := .venv/.project
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help simulate test lint format bench servers lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+simulate: $(PROJECT) ## run the appliance with a simulated house; options in ARGS="..."
+	@$(BIN)/edge-energy simulate $(ARGS)
+
+test: servers ## run the tests with real servers; options of pytest in ARGS="..."
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(PROJECT) ## check style, format and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(DEPENDENCIES) ## format the source
+	@$(BIN)/ruff check --fix --exit-zero --quiet
+	@$(BIN)/ruff format
+
+bench: servers ## measure throughput, latency, memory and bytes written
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+servers: $(PROJECT) ## bring the real servers of the tests: packages, or built into ~/.cache/edge-energy
+	@$(BIN)/python -m tests.servers
+
+lock: $(DEPENDENCIES) ## resolve every dependency anew into config/lock/
+	@# All files take their versions from one resolution.
+	$(COMPILE) --upgrade --all-extras --group dev --output-file .venv/all.txt
+	$(COMPILE) --constraint .venv/all.txt --output-file config/lock/appliance.txt
+	for extra in simulation kafka pubsub zigbee; do \
+		$(COMPILE) --constraint .venv/all.txt --extra $$extra --output-file config/lock/$$extra.txt || exit; \
+	done
+	$(COMPILE) --constraint .venv/all.txt --extra simulation --group dev --output-file config/lock/dev.txt
+
+clean: ## remove what was made here; the servers' cache stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Only wheels: a source distribution would be built with packages that no lock file knows.
+$(DEPENDENCIES): config/lock/dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("edge_energy needs Python 3.11 or newer; \
+	$(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv --clear .venv
+	@$(PIP) install --require-hashes --only-binary :all: -r config/lock/dev.txt
+	@touch $@
+
+$(PROJECT): $(DEPENDENCIES) pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

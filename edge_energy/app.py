@@ -1,0 +1,166 @@
+"""The composition root: the only module that knows all others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+import uvloop
+
+from edge_energy import __version__, logs
+from edge_energy.api.local import LocalApi
+from edge_energy.clock import Clock, boot_id
+from edge_energy.delivery import Delivery
+from edge_energy.errors import ConfigError, JournalFull
+from edge_energy.heartbeat import Heartbeat, notify
+from edge_energy.interfaces import APPLIANCE, Component, NewEntry
+from edge_energy.journal.journal import Journal
+from edge_energy.live import Live
+from edge_energy.sources.mqtt.source import MqttSource
+from edge_energy.status import Status
+from edge_energy.supervisor import Supervisor
+from edge_energy.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge_energy.config import Settings
+    from edge_energy.interfaces import Sink
+
+log = structlog.get_logger()
+
+SOCKET_NAME = "api.sock"
+
+
+def make_sinks(settings: Settings) -> list[Sink]:
+    """Make the configured sinks; each is imported only here, when it is configured."""
+    sinks: list[Sink] = []
+    if settings.influxdb is not None:
+        from edge_energy.sinks.influxdb import InfluxdbSink  # noqa: PLC0415
+
+        sinks.append(InfluxdbSink(settings.influxdb, settings.appliance.id))
+    return sinks
+
+
+async def run_appliance(settings: Settings, socket: Path, why: str) -> None:
+    """Run all components until cancelled; `why` is told in the journal."""
+    clock, live, appliance = Clock(), Live(), settings.appliance.id
+    limits = settings.journal
+    async with Journal(
+        settings.appliance.state_dir, clock, boot_id(), max_size=limits.max_size, keep=limits.keep
+    ) as journal:
+        status = Status(appliance, journal, live, clock)
+        status.sources = [MqttSource(mqtt, appliance, journal, live, clock) for mqtt in settings.mqtt]
+        status.deliveries = [Delivery(sink, await journal.outbox(sink.name)) for sink in make_sinks(settings)]
+        components: list[Component] = [
+            clock,
+            *status.sources,
+            *status.deliveries,
+            LocalApi(socket, status, journal),
+            Heartbeat(journal, status.summary),
+        ]
+        supervisors = [Supervisor(component) for component in components]
+        status.supervisors = supervisors
+        chronicle = Chronicle(appliance, journal, clock)
+        log.info("started", version=__version__, appliance=appliance, why=why, recovered=journal.recovered)
+        chronicle.tell(why, version=__version__)
+        try:
+            await together(journal.run(), chronicle.run(), *(supervisor.run() for supervisor in supervisors))
+        finally:
+            chronicle.tell("stop")
+
+
+class Chronicle:
+    """Records what happens to the appliance itself, and when the date is known."""
+
+    def __init__(self, appliance: str, journal: Journal, clock: Clock) -> None:
+        self._appliance = appliance
+        self._journal = journal
+        self._clock = clock
+
+    def tell(self, event: str, **details: Any) -> None:
+        """Record an event with the next commit, which is at once; on a full disk it is only logged."""
+        now, uptime = self._clock.now()
+        body = orjson.dumps({"event": event, **details}).decode()
+        try:
+            self._journal.record([NewEntry(APPLIANCE, self._appliance, now, uptime, body)], within=0)
+        except JournalFull:
+            log.warning("not recorded, the journal is full", event_=event)
+
+    async def run(self) -> None:
+        """Keep an anchor whenever the date becomes known or the clock is set."""
+        self._clock.set.set()
+        first = True
+        while True:
+            await self._clock.set.wait()
+            self._clock.set.clear()
+            if not self._clock.trusted:
+                continue
+            await self._journal.writable()
+            if not first:
+                self.tell("clock set")
+            first = False
+            try:
+                await self._journal.anchor("set")
+            except JournalFull:
+                self._clock.set.set()
+
+
+async def serve(settings: Settings, load: Callable[[], Settings], socket: Path | None) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP loads the settings again and restarts all components with them."""
+    loop = asyncio.get_running_loop()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    why = "start"
+    while not stop.is_set():
+        path = socket or settings.appliance.runtime_dir / SOCKET_NAME
+        appliance = asyncio.create_task(run_appliance(settings, path, why))
+        settings = await _until_signal(appliance, stop, reload, load) or settings
+        why = "configuration changed"
+        notify("STOPPING=1" if stop.is_set() else "RELOADING=1")
+        appliance.cancel()
+        await asyncio.wait([appliance])
+        if not appliance.cancelled() and (error := appliance.exception()) is not None:
+            raise error
+    log.info("stopped")
+
+
+async def _until_signal(
+    appliance: asyncio.Task[None], stop: asyncio.Event, reload: asyncio.Event, load: Callable[[], Settings]
+) -> Settings | None:
+    """Wait until the appliance fails or is to stop, or until there are new settings that are valid."""
+    stopping, reloading = asyncio.create_task(stop.wait()), asyncio.create_task(reload.wait())
+    try:
+        while True:
+            done, _ = await asyncio.wait([appliance, stopping, reloading], return_when=asyncio.FIRST_COMPLETED)
+            if reloading not in done or stopping in done or appliance in done:
+                return None
+            reload.clear()
+            reloading = asyncio.create_task(reload.wait())
+            try:
+                settings = load()
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("the new configuration is invalid, nothing was changed", problem=problem)  # noqa: TRY400
+                continue
+            logs.configure(settings.appliance.log_level)
+            return settings
+    finally:
+        stopping.cancel()
+        reloading.cancel()
+
+
+def main(settings: Settings, load: Callable[[], Settings], socket: Path | None) -> None:
+    """Run the daemon on the fastest loop there is."""
+    logs.configure(settings.appliance.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, load, socket))
+        # All is closed. The runner would still wait for its threads, one of which may look up a name for a minute.
+        os._exit(0)

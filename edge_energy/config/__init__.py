@@ -1,0 +1,25 @@
+"""Every setting that an operator may change: where it comes from, what it must be, what to say when it is not."""
+
+from edge_energy.config.settings import (
+    DEFAULT_PATH,
+    Appliance,
+    Influxdb,
+    Journal,
+    Mqtt,
+    Sensor,
+    Settings,
+    config_path,
+    load,
+)
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Appliance",
+    "Influxdb",
+    "Journal",
+    "Mqtt",
+    "Sensor",
+    "Settings",
+    "config_path",
+    "load",
+]

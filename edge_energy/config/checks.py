@@ -1,0 +1,73 @@
+"""Checks between tables of the configuration: what is right alone and wrong together. No I/O.
+
+They look at raw values, so that they are reported together with everything that is wrong alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edge_energy.config.problems import Location, key_path, show
+from edge_energy.config.values import overlapping, topic_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_energy.config.tree import Sources
+
+# What Zigbee2MQTT publishes below its base and a sensor's filter that begins with + could catch as well.
+_ZIGBEE2MQTT = ("+", "+/availability", "bridge/state", "bridge/info", "bridge/devices", "bridge/groups")
+
+
+class _Subscription(NamedTuple):
+    location: Location
+    name: str
+    filters: list[str]
+    base: str | None = None  # everything that is named below it belongs to Zigbee2MQTT
+
+    def meets(self, other: _Subscription) -> bool:
+        if any(overlapping(one, two) for one in self.filters for two in other.filters):
+            return True
+        return any(a.base and b.name.startswith(f"{a.base}/") for a, b in ((self, other), (other, self)))
+
+
+def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
+    """Yield every place where two brokers or two filters are in each other's way, with what was expected."""
+    sessions: dict[tuple[str, ...], int] = {}
+    subscriptions: dict[tuple[str, ...], list[_Subscription]] = {}
+    for index, broker in _tables(sources, ("mqtt",)):
+        server = (_text(broker, "host", "127.0.0.1").lower(), _text(broker, "port", "1883"))
+        first = sessions.setdefault((*server, _text(broker, "client_id")), index)
+        if first != index:
+            text = f"expected another name than that of mqtt[{first}]: a broker throws out the older of two"
+            yield ("mqtt", index, "client_id"), text
+        known = subscriptions.setdefault(server, [])
+        for new in _subscriptions(sources, index, broker):
+            for old in filter(new.meets, known):
+                text = (
+                    f"{show(new.name)} overlaps {key_path(old.location)} = {show(old.name)}, so the broker "
+                    "would deliver a message twice; expected filters with no topic in common"
+                )
+                yield new.location, text
+            known.append(new)
+
+
+def _subscriptions(sources: Sources, index: int, broker: dict[str, Any]) -> Iterator[_Subscription]:
+    base = broker.get("zigbee2mqtt", "zigbee2mqtt")
+    if isinstance(base, str) and base not in ("", "false"):
+        filters = [f"{base}/{topic}" for topic in _ZIGBEE2MQTT]
+        yield _Subscription(("mqtt", index, "zigbee2mqtt"), base, filters, base)
+    for number, sensor in _tables(sources, ("mqtt", index, "sensors")):
+        with suppress(ValueError):  # a filter that is wrong alone is reported already
+            topic = topic_filter(_text(sensor, "topic"))
+            yield _Subscription(("mqtt", index, "sensors", number, "topic"), topic, [topic])
+
+
+def _tables(sources: Sources, location: Location) -> list[tuple[int, dict[str, Any]]]:
+    found = sources.get(location)
+    return [(n, t) for n, t in enumerate(found if isinstance(found, list) else ()) if isinstance(t, dict)]
+
+
+def _text(table: dict[str, Any], key: str, default: str = "") -> str:
+    return str(table.get(key, default))

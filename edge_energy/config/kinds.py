@@ -1,0 +1,68 @@
+"""Kinds of settings: how each is read, its limits, and the words for what is expected. No I/O."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from edge_energy.config import values
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError
+    return path
+
+
+Duration = Annotated[float, BeforeValidator(values.duration)]
+Size = Annotated[int, BeforeValidator(values.size)]
+Number = Annotated[int, BeforeValidator(values.number)]
+Text = Annotated[str, AfterValidator(values.plain_text)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Host = Annotated[str, AfterValidator(values.host)]
+Url = Annotated[str, AfterValidator(values.http_url)]
+Timezone = Annotated[str, AfterValidator(values.timezone)]
+TopicFilter = Annotated[str, AfterValidator(values.topic_filter)]
+Quantity = Annotated[str, AfterValidator(values.quantity)]
+
+
+def text(default: Any, description: str = "a text without line breaks") -> Any:
+    """Describe any setting in words; a default of `...` makes it required."""
+    return Field(default, description=description)
+
+
+def pem(**options: Any) -> Any:
+    """Describe an optional file of keys or certificates."""
+    return Field(None, description="the path of a PEM file, beginning with /", **options)
+
+
+def number(default: int, low: int, high: int) -> Any:
+    """Describe a whole number."""
+    words = f"{low} or {high}" if high == low + 1 else f"a whole number from {low} to {high}"
+    return Field(default, ge=low, le=high, description=words)
+
+
+def span(default: str, low: str, high: str) -> Any:
+    """Describe a duration."""
+    words = f'a duration from {low} to {high}, like "{default}"'
+    least, most = values.duration(low), values.duration(high)
+    return Field(values.duration(default), ge=least, le=most, description=words)
+
+
+def amount(default: str, low: str, high: str) -> Any:
+    """Describe a size."""
+    words = f'a size from {low} to {high}, like "{default}"'
+    least, most = values.size(low), values.size(high)
+    return Field(values.size(default), ge=least, le=most, description=words)
+
+
+def switch(*, default: bool | None) -> Any:
+    """Describe something that is on or off."""
+    return Field(default, description="true or false")
+
+
+def choice(default: str, *others: str) -> Any:
+    """Describe one of several words."""
+    return Field(default, description=" or ".join(f'"{word}"' for word in (default, *others)))

@@ -1,0 +1,1 @@
+"""Wire formats of devices: pure functions, no I/O."""

@@ -1,0 +1,125 @@
+"""What every JSON payload has in common: size, shape, numbers, times. No I/O."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from edge_energy.errors import UnreadablePayload
+from edge_energy.reading import FAHRENHEIT_ZERO, UNIT_FACTORS, is_switch, plausible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_energy.reading import Values
+
+LARGEST = 2**20  # bytes
+DEEPEST = 8
+MOST_VALUES = 256
+LONGEST_NAME = 128
+_ON_OFF = {"ON": True, "OFF": False, "on": True, "off": False}
+_EARLIEST = 1_577_836_800_000_000_000  # 2020-01-01; a device's clock before that was never set
+_FUTURE = 300_000_000_000  # ns that a device's clock may be ahead of ours
+
+
+def parse(payload: bytes) -> dict[str, Any]:
+    """Return the JSON object of a payload, or raise `UnreadablePayload` with the reason."""
+    if len(payload) > LARGEST:
+        raise UnreadablePayload(f"larger than 1 MiB ({len(payload)} bytes)")
+    try:
+        decoded = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise UnreadablePayload(f"not JSON: {error}") from None
+    if type(decoded) is not dict:
+        raise UnreadablePayload(f"a JSON {type(decoded).__name__}, not an object")
+    return decoded
+
+
+def flatten(
+    payload: dict[str, Any], separator: str = "_", prefix: str = "", depth: int = 1
+) -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested objects under names joined by the separator; lists are left out."""
+    if depth > DEEPEST:
+        raise UnreadablePayload(f"nests deeper than {DEEPEST} objects")
+    for key, value in payload.items():
+        if type(value) is dict:
+            yield from flatten(value, separator, f"{prefix}{key}{separator}", depth + 1)
+        elif type(value) is not list:
+            yield prefix + key, value
+
+
+def put(values: Values, name: str, value: object, factor: float = 1.0) -> bool:
+    """Add a value under a quantity's name if it is one; tell whether it was implausible.
+
+    Relay states become booleans, all other booleans and numbers floats, strings and nulls nothing. A factor of
+    `UNIT_FACTORS["°F"]` is taken for degrees Fahrenheit.
+    """
+    kind = type(value)
+    if is_switch(name):
+        on = _ON_OFF.get(value) if kind is str else bool(value) if kind in (bool, int, float) else None  # type: ignore[call-overload]
+        if on is not None:
+            values[name] = on
+        return False
+    if kind is not float and kind is not int and kind is not bool:
+        return False
+    try:
+        number = float(value) * factor  # type: ignore[arg-type]
+    except OverflowError:
+        return True
+    if factor == UNIT_FACTORS["°F"]:
+        number += FAHRENHEIT_ZERO
+    if not plausible(name, number):
+        return True
+    values[name] = number
+    return False
+
+
+def check(values: Values, *, implausible: bool) -> Values:
+    """Return the values of a message if it has any usable ones, else raise `UnreadablePayload`."""
+    if not values:
+        raise UnreadablePayload("every number is outside its physical range" if implausible else "no usable number")
+    if len(values) > MOST_VALUES:
+        raise UnreadablePayload(f"more than {MOST_VALUES} numbers")
+    if any(len(name) > LONGEST_NAME for name in values):
+        raise UnreadablePayload(f"a key longer than {LONGEST_NAME} characters")
+    return values
+
+
+def timestamp(value: object) -> int | None:
+    """Return UTC nanoseconds of an ISO 8601 string or of an epoch in s, ms, µs or ns; None for anything else."""
+    if type(value) is str:
+        return _iso(value)
+    if type(value) is int:
+        for limit, factor in ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3)):
+            if value < limit:
+                return value * factor
+        return value
+    if type(value) is float and math.isfinite(value) and 0 < value < 10**11:
+        return round(value * 1e6) * 1000
+    return None
+
+
+def _iso(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    nanoseconds = round(moment.timestamp() * 1e6) * 1000
+    # fromisoformat cuts what is finer than a microsecond off.
+    _, dot, fraction = text.partition(".")
+    if dot and fraction[6:9].isdigit():
+        nanoseconds += int(fraction[6:9])
+    return nanoseconds
+
+
+def believable(time: int | None, now: int | None) -> bool:
+    """Tell whether a device's own time can be taken: it was ever set, and is not in the future.
+
+    Where our own clock is not set (`now` is None), nothing can be compared, so nothing is believed.
+    """
+    return time is not None and now is not None and _EARLIEST <= time <= now + _FUTURE

@@ -1,0 +1,1 @@
+"""The durable journal: the only buffer and the only spool."""

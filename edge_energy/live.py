@@ -1,0 +1,51 @@
+"""The current state of every device: what was last seen, before any commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_energy.reading import Reading, Values
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """What is known of one device now. `time` is UTC nanoseconds of its newest live reading."""
+
+    name: str
+    model: str = ""
+    available: bool | None = None
+    time: int | None = None
+    values: Values = field(default_factory=dict)
+
+
+class Live:
+    """Hands readings on the moment they are decoded: synchronously, in order of arrival.
+
+    Only sources call `update`, and never with what was redelivered, cached or late.
+    """
+
+    def __init__(self) -> None:
+        self.devices: dict[str, DeviceState] = {}
+        self.updates = 0
+
+    def update(self, reading: Reading) -> None:
+        """Take a live reading: its values replace the device's of the same names."""
+        device, time, values = reading
+        state = self.devices.get(device)
+        if state is None:
+            state = self.devices[device] = DeviceState(device)
+        state.values.update(values)
+        state.time = time
+        self.updates += 1
+
+    def describe(self, device: str, name: str, model: str) -> None:
+        """Take a device's friendly name and model."""
+        state = self.devices.setdefault(device, DeviceState(device))
+        state.name = name
+        state.model = model
+
+    def availability(self, device: str, *, available: bool) -> None:
+        """Take whether the device can be reached."""
+        self.devices.setdefault(device, DeviceState(device)).available = available

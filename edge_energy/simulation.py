@@ -1,0 +1,251 @@
+"""`edge-energy simulate`: a broker, a simulated house and the daemon, in one command."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_energy import client, reports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+START_TIMEOUT = 20.0
+REFRESH = 1.0
+LINE_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+class Simulation:
+    """Owns the processes and their temporary directory; leaves nothing behind."""
+
+    def __init__(  # noqa: PLR0913 - the command's options
+        self,
+        *,
+        url: str | None,
+        token: str | None,
+        org: str,
+        bucket: str,
+        speed: float,
+        seed: int,
+        duration: float | None,
+    ) -> None:
+        self._influxdb = None if url is None else {"url": url, "org": org, "bucket": bucket}
+        self._token = token
+        self._speed = speed
+        self._seed = seed
+        self._ends = None if duration is None else time.monotonic() + duration
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def run(self) -> int:
+        """Run until Ctrl-C, SIGTERM or the end of the duration; return the exit code."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with tempfile.TemporaryDirectory(prefix="edge-energy-") as directory, self._all(Path(directory)) as api:
+            try:
+                self._show(api)
+            except KeyboardInterrupt:
+                click.echo("\nStopping.")
+            except _Ended as ended:
+                click.echo(f"{ended}:\n{_last_lines(Path(directory) / f'{ended.name}.log')}", err=True)
+                return 1
+        return 0
+
+    # -- processes
+
+    @contextlib.contextmanager
+    def _all(self, directory: Path) -> Iterator[Path]:
+        port, api = _free_port(), directory / "api.sock"
+        try:
+            broker = self._start_broker(directory, port)
+            self._start_daemon(directory, port, api, "auto" if broker == "mosquitto" else "3.1.1")
+            simulator = [
+                "-m",
+                "simulator",
+                "--port",
+                str(port),
+                "--speed",
+                str(self._speed),
+                "--seed",
+                str(self._seed),
+            ]
+            self._start("simulator", [sys.executable, *simulator, "--qos", "1"], directory)
+            click.echo(
+                f"House {self._seed}, {self._speed:g} times as fast; {broker} on 127.0.0.1:{port}; "
+                + (
+                    f"writing to {self._influxdb['url']}"
+                    if self._influxdb
+                    else "no database: --influxdb URL --token T"
+                )
+            )
+            click.echo(f"Another terminal: edge-energy status --socket {api}\nCtrl-C ends it.")
+            yield api
+        finally:
+            for process in reversed(self._processes.values()):
+                process.terminate()
+            for process in self._processes.values():
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _start_broker(self, directory: Path, port: int) -> str:
+        mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/opt/homebrew/sbin")
+        if mosquitto:
+            configuration = directory / "mosquitto.conf"
+            configuration.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+            self._start("broker", [mosquitto, "-c", str(configuration)], directory)
+        elif importlib.util.find_spec("amqtt"):
+            self._start("broker", [sys.executable, "-m", "edge_energy.embedded_broker", str(port)], directory)
+        else:
+            raise click.ClickException(
+                "No MQTT broker: `apt install mosquitto`, or `pip install 'edge-energy[simulation]'`."
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not _accepts(port):
+            self._look_for_ended()
+            if time.monotonic() > deadline:
+                raise click.ClickException("the broker did not start")
+            time.sleep(0.05)
+        return "mosquitto" if mosquitto else "embedded broker"
+
+    def _start_daemon(self, directory: Path, port: int, api: Path, protocol: str) -> None:
+        configuration = directory / "edge-energy.toml"
+        lines = [
+            "[appliance]",
+            'id = "simulation"',
+            f'state_dir = "{directory}/state"',
+            f'runtime_dir = "{directory}"',
+            "[[mqtt]]",
+            f"port = {port}",
+            f'protocol = "{protocol}"',  # the embedded broker does not answer MQTT 5 at all
+            'commit_interval = "1s"',
+            "[[mqtt.sensors]]",
+            'topic = "dht11/sensor/data"',
+            'device = "dht11"',
+        ]
+        if self._influxdb is not None:
+            lines += ["[influxdb]", *(f'{key} = "{value}"' for key, value in self._influxdb.items())]
+        configuration.write_text("\n".join(lines) + "\n")
+        environment = {} if self._token is None or self._influxdb is None else {"INFLUXDB_TOKEN": self._token}
+        command = [sys.executable, "-m", "edge_energy", "run", "--config", str(configuration), "--socket", str(api)]
+        self._start("daemon", command, directory, environment)
+
+    def _start(
+        self, name: str, command: list[str], directory: Path, environment: dict[str, str] | None = None
+    ) -> None:
+        # Whoever has an appliance's variables set must not have them change the simulation.
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("EDGE_ENERGY_", "INFLUXDB_", "MQTT_"))
+        }
+        with (directory / f"{name}.log").open("wb") as log:
+            self._processes[name] = subprocess.Popen(  # noqa: S603 - our own programs
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for us; we end them in order
+                env={**inherited, **(environment or {})},
+            )
+
+    def _look_for_ended(self) -> None:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise _Ended(name, process.returncode)
+
+    # -- what is shown
+
+    def _show(self, api: Path) -> None:
+        if not sys.stdout.isatty():
+            self._print_lines(api)
+            return
+        from rich.live import Live  # noqa: PLC0415
+
+        with Live(refresh_per_second=4) as live:
+            for status, devices in self._reports(api, REFRESH):
+                live.update(_table(status, devices))
+
+    def _print_lines(self, api: Path) -> None:
+        for status, devices in self._reports(api, LINE_EVERY):
+            click.echo(_summary(status))
+            for device in devices:
+                click.echo(f"  {device['name']:<24} {reports.values(device['values'])}")
+
+    def _reports(self, api: Path, every: float) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._ends is None or time.monotonic() < self._ends:
+            self._look_for_ended()
+            try:
+                yield client.ask(api, "GET", "/status"), client.ask(api, "GET", "/devices")
+            except client.NoDaemon:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                continue
+            deadline = time.monotonic() + START_TIMEOUT
+            rest = every if self._ends is None else min(every, max(0.0, self._ends - time.monotonic()))
+            time.sleep(rest)
+
+
+class _Ended(Exception):  # noqa: N818
+    """A process that should run has ended."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"the {name} ended with code {code}")
+        self.name = name
+
+
+def _summary(status: dict[str, Any]) -> str:
+    journal = status["journal"]
+    parts = [f"{journal['entries']} readings in the journal ({reports.size(journal['bytes'])})"]
+    for sink in status["sinks"]:
+        state = f"{sink['delivered']} delivered, {sink['lag_entries']} waiting"
+        parts.append(f"{sink['name']}: {state if sink['connected'] else sink['last_error'] or 'connecting'}")
+    unreadable = sum(source["unreadable"] for source in status["sources"])
+    return "; ".join([*parts, f"{unreadable} unreadable messages"])
+
+
+def _table(status: dict[str, Any], devices: list[dict[str, Any]]) -> RenderableType:
+    from rich.table import Table  # noqa: PLC0415
+
+    columns = ("output", "power", "voltage", "current", "energy", "temperature", "humidity")
+    table = Table(title="edge_energy", caption=_summary(status), title_style="bold", expand=False)
+    table.add_column("device")
+    for column in columns:
+        table.add_column("on" if column == "output" else column, justify="right")
+    for device in devices:
+        found = device["values"]
+        if found:
+            shown = (reports.value(name, found[name]) if name in found else "" for name in columns)
+            table.add_row(device["name"], *shown)
+    return table
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,1 @@
+"""The MQTT source: one broker, its session, and what its messages mean."""

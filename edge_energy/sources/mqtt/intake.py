@@ -1,0 +1,385 @@
+"""From a message to the journal and back: times, duplicates, live, recording, acknowledging."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+import structlog
+
+from edge_energy.devices.json_sensor import INCREMENT
+from edge_energy.devices.payload import believable
+from edge_energy.devices.zigbee2mqtt import AFTER_SWITCH
+from edge_energy.errors import JournalFull, Unavailable, UnreadablePayload
+from edge_energy.interfaces import APPLIANCE, READING, NewEntry
+from edge_energy.reading import Reading, Values
+from edge_energy.sources.mqtt.redelivery import Redelivery
+from edge_energy.sources.mqtt.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Protocol
+
+    from edge_energy.clock import Clock
+    from edge_energy.config import Mqtt
+    from edge_energy.interfaces import Durable, Recorder
+    from edge_energy.live import Live
+    from edge_energy.sources.mqtt.packets import Message
+    from edge_energy.sources.mqtt.routes import Routes
+
+    class Acknowledger(Protocol):
+        """The connection, as far as it concerns us."""
+
+        def acknowledge(self, packet_ids: Iterable[int]) -> None:
+            """Acknowledge in order."""
+
+        def resume(self) -> None:
+            """Read on."""
+
+
+log = structlog.get_logger()
+
+LATE = 60_000_000_000  # ns; a reading that is older says nothing of the present
+ASIDE_EVERY = 60.0  # seconds between two unreadable messages kept of one topic
+MOST_UNREADABLE_TOPICS = 1_000
+QUIET = 0.5  # seconds without a message after which a broker may be waiting for acknowledgements
+LEAST_WAITED_FOR = 10  # messages; no broker has a smaller window
+MOST_UNDURABLE = 4_000  # entries on their way to the disk; more would only fill the memory
+
+
+@dataclass(slots=True)
+class Counters:
+    """What became of the messages since the start."""
+
+    received: list[int] = field(default_factory=lambda: [0, 0, 0])
+    """By the QoS that they came with."""
+    recorded: int = 0
+    live: int = 0
+    backlog: int = 0
+    redelivered: int = 0
+    repeated: int = 0
+    """The same last_seen and values again: a cache."""
+    retained: int = 0
+    """Retained by the broker, without a time of their own: nobody knows when that was."""
+    unreadable: int = 0
+    not_recorded: int = 0
+    """Arrived while the disk was full; at QoS 1 the broker sends them again."""
+
+
+class _Group(NamedTuple):
+    """Messages that are acknowledged together, and what must be durable before."""
+
+    durable: Durable | None
+    packets: list[int]
+    entries: int
+
+
+class _Newest(NamedTuple):
+    """The newest reading of a device that gives its own time; `nudged` keeps equal times apart."""
+
+    time: int
+    values: Values
+    nudged: int
+
+
+@dataclass(slots=True)
+class Unreadable:
+    """The unreadable messages of one topic."""
+
+    reason: str
+    count: int = 0
+    kept_at: float = float("-inf")
+
+
+class Intake:
+    """Takes the messages of one broker; lives across connections, while an acknowledgement belongs to one."""
+
+    def __init__(  # noqa: PLR0913 - what a message touches
+        self, name: str, routes: Routes, recorder: Recorder, live: Live, clock: Clock, settings: Mqtt
+    ) -> None:
+        self.name = name
+        self.counters = Counters()
+        self.unreadable: dict[str, Unreadable] = {}
+        self.window = Window(0)
+        self.redelivery = Redelivery()
+        self.unacknowledged = 0
+        self.live_now = False
+        """Whether the backlog is over."""
+        self.offline_since: int | None = None
+        """UTC ns; a message of the backlog happened after that."""
+        self.last_message: float | None = None
+        self.totals: dict[str, float] = {}
+        """The counters (Wh) that increments are summed into, by state key."""
+        self._origin = 0
+        self._routes = routes
+        self._recorder = recorder
+        self._live = live
+        self._clock = clock
+        self._commit_interval = settings.commit_interval
+        self._longest = int(settings.session_expiry * 1e9)
+        self._entries: list[NewEntry] = []
+        self._state: dict[str, Any] = {}
+        self._packets: list[int] = []
+        self._groups: deque[_Group] = deque()
+        self._last_durable: Durable | None = None
+        self._work = asyncio.Event()
+        self._undurable = 0
+        self._owed = False
+        """Whether messages were not recorded, so that the broker has to send them again."""
+        self._newest: dict[str, _Newest] = {}
+
+    # -- a connection begins ----------------------------------------------------------------------------------
+
+    def restore(self, source: int, recalled: list[tuple[int, str, str]]) -> None:
+        """After a start: remember what the newest entries of this source were."""
+        self._origin = source << 16
+        self.redelivery.restore((packet, device, _identity(body)) for packet, device, body in recalled)
+
+    async def settle(self) -> None:
+        """Wait for what an ended connection left: only then is it known what the broker's redeliveries repeat."""
+        try:
+            await self._recorder.record([], within=0)
+        except JournalFull:
+            log.warning("recording nothing, the journal is full", source=self.name)
+        for group in self._groups:
+            try:
+                if group.durable is not None:
+                    await group.durable
+            except JournalFull:
+                self.redelivery.forget(group.packets)
+        self._groups.clear()
+        self.unacknowledged = 0  # here, because messages may come together with the CONNACK
+        self._undurable = 0
+        self._last_durable = None
+        self._owed = False
+
+    def begin(self, window: int, *, session_present: bool) -> None:
+        """Begin with a new connection. A new session has no backlog, and its packet ids mean nothing to us."""
+        self.window = Window(window)
+        self.redelivery = self.redelivery if session_present else Redelivery()
+        self.live_now = not session_present
+
+    # -- messages ---------------------------------------------------------------------------------------------
+
+    def message(self, message: Message) -> None:
+        """Take one message; nothing it contains may raise."""
+        counters = self.counters
+        counters.received[message.qos] += 1
+        topic, payload = message.topic, message.payload
+        if message.qos:
+            self._packets.append(message.packet)
+        now, uptime = self._clock.now()
+        try:
+            reading = self._routes.reading(topic, payload, uptime)
+        except UnreadablePayload as error:
+            self._keep_aside(topic, str(error), payload)
+            return
+        if reading is not None:
+            self._take(reading, message, now, uptime)
+
+    def skip(self, message: Message) -> None:
+        """Take a message that is only to be acknowledged."""
+        if message.qos:
+            self._packets.append(message.packet)
+
+    def _take(self, reading: Reading, message: Message, now: int | None, uptime: int) -> None:
+        device, own_time, values = reading
+        counters = self.counters
+        body = _encode(values)
+        packet = message.packet
+        identity = _identity(body, values)
+        if message.dup and self.redelivery.known(packet, device, identity):
+            counters.redelivered += 1
+            return
+        current = self.live_now and not message.dup and not message.retain
+        at, span = now, None
+        if believable(own_time, now):
+            dated = self._own_time(device, own_time, values)  # type: ignore[arg-type] # believable: not None
+            if dated is None:
+                counters.repeated += 1
+                return
+            at, newer = dated
+            current = current and newer and now - at < LATE  # type: ignore[operator] # as above
+        elif message.retain:
+            counters.retained += 1
+            return
+        elif not current:
+            counters.backlog += 1
+            span = self._span(now)
+        if packet:
+            self.redelivery.remember(packet, device, identity)
+        if INCREMENT in values:
+            values = self._sum(device, values)
+            body = _encode(values)
+        self._entries.append(
+            NewEntry(READING, device, at, uptime, body, span, self._origin | packet if packet else None)
+        )
+        if current:
+            counters.live += 1
+            self._live.update(Reading(device, at, values))
+
+    def _own_time(self, device: str, own_time: int, values: Values) -> tuple[int, bool] | None:
+        """Return the time of a reading that brings its own, and whether it is news; None for a mere repetition.
+
+        Equal times do not mean the same reading: an optimistic state may carry the previous last_seen. It is
+        put a nanosecond later, so that it does not overwrite the other.
+        """
+        newest = self._newest.get(device)
+        if newest is None or own_time > newest.time:
+            self._newest[device] = _Newest(own_time, values, own_time)
+            return own_time, True
+        if own_time < newest.time:
+            return own_time, False
+        if values == newest.values:
+            return None
+        self._newest[device] = _Newest(own_time, values, newest.nudged + 1)
+        return newest.nudged + 1, False
+
+    def _span(self, now: int | None) -> int:
+        """Return for how long a message without a time of its own may have waited at the broker (ns)."""
+        if now is None or self.offline_since is None:
+            return self._longest
+        return max(1, now - self.offline_since)
+
+    def _sum(self, device: str, values: Values) -> Values:
+        """Sum an increment into the device's counter; the sum is written in the same transaction."""
+        key = f"counter/{device}"
+        self.totals[key] = self.totals.get(key, 0.0) + values[INCREMENT]
+        self._state[key] = self.totals[key]
+        return {**values, "energy": self.totals[key]}
+
+    def _keep_aside(self, topic: str, reason: str, payload: bytes) -> None:
+        self.counters.unreadable += 1
+        known = self.unreadable.get(topic)
+        if known is None:
+            if len(self.unreadable) >= MOST_UNREADABLE_TOPICS:
+                return
+            known = self.unreadable[topic] = Unreadable(reason)
+            log.warning("unreadable message", source=self.name, topic=topic, reason=reason)
+        known.count += 1
+        known.reason = reason
+        if time.monotonic() - known.kept_at >= ASIDE_EVERY:
+            known.kept_at = time.monotonic()
+            self._recorder.keep_aside(f"{self.name} {topic}", reason, payload)
+
+    # -- recording and acknowledging --------------------------------------------------------------------------
+
+    def burst(self) -> bool:
+        """Hand what arrived together to the journal; tell whether to read on at once."""
+        self._describe()
+        entries, packets, state = self._entries, self._packets, self._state
+        if not entries and not packets:
+            return True
+        self._entries, self._packets, self._state = [], [], {}
+        now = time.monotonic()
+        self.last_message = now
+        self.unacknowledged += len(packets)
+        self.window.arrived(len(packets), self.unacknowledged, now)
+        within = 0.0 if self.window.near(self.unacknowledged) else self._commit_interval
+        try:
+            if entries and not self._owed:
+                self._last_durable = self._recorder.record(entries, within, state)
+                self.counters.recorded += len(entries)
+            elif entries:
+                raise JournalFull("recording nothing until the broker sends again")  # noqa: TRY301
+        except JournalFull:
+            self.counters.not_recorded += len(entries)
+            self.redelivery.forget(packets)
+            self._owed = True
+            self._work.set()
+            return True
+        if not self._owed:
+            self._groups.append(_Group(self._last_durable, packets, len(entries)))
+            self._undurable += len(entries)
+            self._work.set()
+        return self._undurable < MOST_UNDURABLE
+
+    def _describe(self) -> None:
+        """Record devices that got a name or a model."""
+        described, self._routes.described = self._routes.described, []
+        if not described or self._routes.bridge is None:
+            return
+        for device in described:
+            now, uptime = self._clock.now()
+            body = _encode({"event": "device", "name": device.name, "model": device.model})
+            self._entries.append(NewEntry(APPLIANCE, device.id, now, uptime, body))
+        self._state[self.bridge_key] = self._routes.bridge.remembered()
+
+    @property
+    def bridge_key(self) -> str:
+        """The state key of the devices' names."""
+        return f"zigbee2mqtt/{self.name}/{self._routes.base}"
+
+    async def acknowledge(self, connection: Acknowledger) -> None:
+        """Acknowledge what is durable, in order, on the connection it came by.
+
+        Raises `Unavailable` once the journal takes entries again after it was full: a new connection makes the
+        broker send everything that was not acknowledged.
+        """
+        while True:
+            while self._groups:
+                group = self._groups[0]
+                try:
+                    if group.durable is not None:
+                        await self._committed(group.durable)
+                except JournalFull:
+                    self._owed = True
+                    self._forget_groups()
+                    break
+                self._groups.popleft()
+                self.window.acknowledged(self.unacknowledged, time.monotonic())
+                self.unacknowledged -= len(group.packets)
+                self._undurable -= group.entries
+                connection.acknowledge(group.packets)
+                if self._undurable < MOST_UNDURABLE:
+                    connection.resume()
+            if self._owed:
+                connection.resume()  # what arrives is still good for live
+                await self._recorder.writable()
+                raise Unavailable("the journal was full; asking the broker to send again what was not recorded")
+            self._work.clear()
+            await self._work.wait()
+
+    async def _committed(self, durable: Durable) -> None:
+        """Wait for a commit; ask for it when nothing comes any more, for the broker may be waiting for us."""
+        while not durable.done():
+            try:
+                async with asyncio.timeout(QUIET):
+                    await durable
+            except TimeoutError:
+                quiet = time.monotonic() - (self.last_message or 0) >= QUIET
+                if quiet and self.unacknowledged >= LEAST_WAITED_FOR:
+                    self.window.stalled(self.unacknowledged)
+                    self._recorder.record([], within=0)
+        await durable
+
+    def _forget_groups(self) -> None:
+        for group in self._groups:
+            self.redelivery.forget(group.packets)
+        self._groups.clear()
+        self.unacknowledged = 0  # here, because messages may come together with the CONNACK
+        self._undurable = 0
+
+
+def _encode(values: dict[str, Any]) -> str:
+    """Return a body. A string, because orjson's bytes hold 4 KiB of memory each, and thousands may be waiting."""
+    return orjson.dumps(values).decode()
+
+
+def _identity(body: str, values: Values | None = None) -> str:
+    """Return of a body, decoded or recorded, what does not depend on other messages.
+
+    Not the counter that an increment was summed into; not what a merged cache repeats behind a switch: whether it
+    does is known only to a process that saw the messages before.
+    """
+    if '"output"' not in body and INCREMENT not in body:
+        return body
+    kept = dict(orjson.loads(body) if values is None else values)
+    dependent = ("energy",) if INCREMENT in kept else AFTER_SWITCH
+    for name in dependent:
+        kept.pop(name, None)
+    return _encode(kept)

@@ -1,0 +1,245 @@
+"""The component of one broker: connects, keeps the session's filters right, tells the backlog from live."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edge_energy.errors import JournalFull, Unavailable
+from edge_energy.journal.reader import Reader
+from edge_energy.sources.mqtt.connection import Connection, Filter, ProtocolRefused, Will
+from edge_energy.sources.mqtt.intake import Intake
+from edge_energy.sources.mqtt.routes import Routes
+from edge_energy.together import together
+
+if TYPE_CHECKING:
+    from edge_energy.clock import Clock
+    from edge_energy.config import Mqtt
+    from edge_energy.journal.journal import Journal
+    from edge_energy.live import Live
+    from edge_energy.sources.mqtt.packets import Message
+
+log = structlog.get_logger()
+
+WINDOW_311 = 20  # what a 3.1.1 broker sends unacknowledged, unless configured otherwise
+RECALL = 8_192  # entries of ours that the broker may send again: twice what may wait for a commit
+RECALL_DEPTH = 131_072  # newest entries looked through after a start
+MARKER_EVERY = 5.0  # seconds; a full queue may drop a marker
+REFUSED = 0x80
+SHORT = 10.0  # seconds; so many connections in a row that do not last longer are no accident
+MANY_SHORT = 3
+
+
+class MqttSource:
+    """Listens to one broker. Acknowledges only what the journal has."""
+
+    def __init__(self, settings: Mqtt, appliance: str, journal: Journal, live: Live, clock: Clock) -> None:
+        self.name = f"mqtt {settings.host}:{settings.port}"
+        self.up = asyncio.Event()
+        self.routes = Routes(settings, live)
+        self.intake = Intake(self.name, self.routes, journal, live, clock, settings)
+        self.version = ""
+        """The version of MQTT that is spoken."""
+        self.granted: dict[str, int] = {}
+        """The QoS granted for each filter, 128 and above for a refusal."""
+        self.session_lost = 0
+        self._short_connections = 0
+        self._settings = settings
+        self._journal = journal
+        self._clock = clock
+        self._versions = _versions(settings.protocol)
+        self._version = self._versions[0]
+        self._will = Will(
+            f"edge-energy/{appliance}/status",
+            orjson.dumps({"status": "online"}),
+            orjson.dumps({"status": "offline"}),
+        )
+        self._marker_topic = f"edge-energy/{appliance}/marker/{settings.client_id}"
+        self._marker = b""
+        self._state_key = f"mqtt/{settings.host}:{settings.port}/{settings.client_id}"
+        self._remembered: list[str] = []
+        """The filters that live in the broker's session for us."""
+        self._restored = False
+        self._marker_back = asyncio.Event()
+
+    async def run(self) -> None:
+        """Connect and listen until cancelled; raises `Unavailable` when the broker is away."""
+        await self._restore()
+        await self.intake.settle()
+        version, self._version = self._version, self._versions[0]
+        try:
+            async with self._connection(version) as connection:
+                await self._listen(connection)
+        except ProtocolRefused:
+            # For the next attempt only: a broker that is just starting closes connections too.
+            self._version = self._versions[-1]
+            if self._version != version:
+                log.info("falling back to MQTT 3.1.1", source=self.name)
+            raise
+        finally:
+            if self.intake.live_now:  # else what is left of the backlog is as old as it was
+                self.intake.offline_since = self._clock.now()[0]
+                self.intake.live_now = False
+
+    def _connection(self, version: MQTTProtocolVersion) -> Connection:
+        self.version = "5" if version == MQTTProtocolVersion.MQTTv5 else "3.1.1"
+        return Connection(self._settings, version, self._will, self._on_message, self.intake.burst)
+
+    def _on_message(self, message: Message) -> None:
+        if message.topic == self._marker_topic:
+            if message.payload == self._marker and not self.intake.live_now:
+                self.intake.live_now = True
+                self._marker_back.set()
+            self.intake.skip(message)
+        else:
+            self.intake.message(message)
+
+    # -- what a restart must know -----------------------------------------------------------------------------
+
+    async def _restore(self) -> None:
+        journal, intake = self._journal, self.intake
+        intake.totals = await journal.query(Reader.state, "counter/")
+        if self._restored:
+            return
+        source = await journal.source(self._state_key)
+        recalled = await journal.query(Reader.recall, source, RECALL, RECALL_DEPTH)
+        intake.restore(source, recalled)
+        known = await journal.query(Reader.state, self._state_key)
+        self._remembered = known.get(self._state_key, {}).get("filters", [])
+        if self.routes.bridge is not None:
+            names = await journal.query(Reader.state, intake.bridge_key)
+            self.routes.bridge.recall(names.get(intake.bridge_key, {}))
+        intake.offline_since = journal.last_arrival
+        self._restored = True
+
+    async def _remember(self, filters: list[str]) -> None:
+        """Keep which filters live in the session, before they do: also a crash must not leave one behind."""
+        if sorted(filters) != sorted(self._remembered):
+            try:
+                await self._journal.record([], within=0, state={self._state_key: {"filters": filters}})
+            except JournalFull:
+                return
+            self._remembered = filters
+
+    # -- one connection ---------------------------------------------------------------------------------------
+
+    async def _listen(self, connection: Connection) -> None:
+        settings, intake = self._settings, self.intake
+        if self._remembered and not connection.session_present:
+            self.session_lost += 1
+            log.warning("the broker lost our session, and with it what it kept while we were away", source=self.name)
+        intake.begin(
+            settings.receive_maximum if connection.version5 else WINDOW_311,
+            session_present=connection.session_present,
+        )
+        await self._subscribe(connection)
+        self.up.set()
+        began = time.monotonic()
+        try:
+            await together(
+                _until_lost(connection),
+                intake.acknowledge(connection),
+                self._follow_names(connection),
+                self._find_end_of_backlog(connection),
+            )
+        except Unavailable as error:
+            short = connection.lost.done() and time.monotonic() - began < SHORT
+            self._short_connections = self._short_connections + 1 if short else 0
+            if self._short_connections < MANY_SHORT:
+                raise
+            # Only newer brokers say so themselves (`SESSION_TAKEN_OVER`), and only in MQTT 5.
+            raise Unavailable(
+                f"{error}, again and again soon after we connected as {settings.client_id!r}: perhaps "
+                "another daemon uses this client id; give each its own [appliance] id or [[mqtt]] client_id"
+            ) from error
+
+    async def _subscribe(self, connection: Connection) -> None:
+        filters = [Filter(self._marker_topic), *self.routes.filters()]
+        wanted = [filter_.topic for filter_ in filters]
+        stale = [topic for topic in self._remembered if topic not in wanted]
+        await self._remember([*wanted, *stale])
+        if stale and connection.session_present:
+            await connection.unsubscribe(stale)
+            log.info("unsubscribed what the configuration no longer names", source=self.name, topics=stale)
+        await self._remember(wanted)
+        codes = await connection.subscribe(filters)
+        self.granted = dict(zip(wanted, codes, strict=True))
+        for topic, code in self.granted.items():
+            if code >= REFUSED:
+                log.error(
+                    "the broker refuses a subscription: correct its access list",
+                    source=self.name,
+                    topic=topic,
+                )
+
+    async def _follow_names(self, connection: Connection) -> None:
+        """Subscribe anew when devices with a slash in their name come, go or are renamed."""
+        while True:
+            await self.routes.filters_changed.wait()
+            self.routes.filters_changed.clear()
+            if sorted(f.topic for f in self.routes.filters()) != sorted(self.granted.keys() - {self._marker_topic}):
+                await self._subscribe(connection)
+
+    async def _find_end_of_backlog(self, connection: Connection) -> None:
+        """Send a marker to ourselves: it comes back behind everything that the broker kept for us."""
+        self._marker = secrets.token_hex(8).encode()
+        self._marker_back.clear()
+        while not self.intake.live_now:
+            connection.publish(self._marker_topic, self._marker, qos=1)
+            try:
+                async with asyncio.timeout(MARKER_EVERY):
+                    await self._marker_back.wait()
+            except TimeoutError:
+                continue
+
+    # -- for status -------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status` shows of this source."""
+        intake = self.intake
+        counters = intake.counters
+        bridge = self.routes.bridge
+        report: dict[str, Any] = {
+            "protocol": self.version,
+            "granted_qos": {topic: code if code < REFUSED else "refused" for topic, code in self.granted.items()},
+            "received_qos": {"0": counters.received[0], "1": counters.received[1]},
+            "recorded": counters.recorded,
+            "live": counters.live,
+            "backlog": counters.backlog,
+            "redelivered": counters.redelivered,
+            "repeated": counters.repeated,
+            "retained": counters.retained,
+            "unreadable": counters.unreadable,
+            "not_recorded": counters.not_recorded,
+            "implausible": (bridge.implausible if bridge else 0) + sum(s.implausible for s in self.routes.sensors),
+            "unreadable_topics": {
+                topic: {"count": known.count, "reason": known.reason} for topic, known in intake.unreadable.items()
+            },
+            "unacknowledged": intake.unacknowledged,
+            "window": intake.window.size,
+            "in_backlog": not intake.live_now,
+            "sessions_lost": self.session_lost,
+        }
+        if bridge is not None:
+            report["zigbee2mqtt"] = {
+                "online": bridge.online,
+                "version": bridge.version,
+                "merged_cache": bridge.merged_cache,
+            }
+        return report
+
+
+async def _until_lost(connection: Connection) -> None:
+    await asyncio.shield(connection.lost)
+    raise Unavailable("the connection ended")
+
+
+def _versions(protocol: str) -> list[MQTTProtocolVersion]:
+    versions = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+    return [versions[protocol]] if protocol in versions else list(versions.values())

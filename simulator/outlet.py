@@ -1,0 +1,70 @@
+"""One metered circuit: a load behind a meter and, where the device has one, a relay. No I/O."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulator.grid import NOMINAL_FREQUENCY, NOMINAL_VOLTAGE
+from simulator.house_time import HOUR
+
+if TYPE_CHECKING:
+    from simulator.grid import Grid
+    from simulator.loads import Load
+    from simulator.weather import Conditions
+
+
+class Sample(NamedTuple):
+    """What the meter shows: `power` = `voltage` · `current` · `power_factor`, and the counters its integral.
+
+    Units are W, V, A, 1, Hz and Wh. Producing is a negative power and a negative power factor.
+    """
+
+    power: float
+    voltage: float
+    current: float
+    power_factor: float
+    frequency: float
+    energy: float
+    energy_returned: float
+
+
+class Outlet:
+    """Shows one sample after each step: its power held during the whole step, so that the counters are exact."""
+
+    def __init__(self, load: Load, *, energy: float = 0.0, energy_returned: float = 0.0) -> None:
+        self.load = load
+        self.output = True
+        self._off_at = math.inf
+        self.sample = Sample(0, NOMINAL_VOLTAGE, 0, 0, NOMINAL_FREQUENCY, energy, energy_returned)
+
+    @property
+    def active_current(self) -> float:
+        """The part of the current that carries power, in A; negative while the load produces."""
+        return self.sample.power / self.sample.voltage
+
+    def switch(self, *, on: bool, until: float = math.inf) -> None:
+        """Operate the relay, at once; closed with `until`, it opens by itself at that house time."""
+        self.output = on
+        self._off_at = until if on else math.inf
+        if not on:
+            self.sample = self.sample._replace(power=0.0, current=0.0, power_factor=0.0)
+
+    def step(self, conditions: Conditions, grid: Grid) -> None:
+        """Advance by one time step."""
+        if conditions.now - conditions.dt >= self._off_at:  # never early: off are the steps that begin after it
+            self.switch(on=False)
+        demand = self.load.step(conditions, live=self.output)
+        power, factor = (demand.power, demand.power_factor) if self.output else (0.0, 0.0)
+        if factor == 1:
+            power *= (grid.voltage / NOMINAL_VOLTAGE) ** 2
+        energy = power * conditions.dt / HOUR
+        self.sample = Sample(
+            power,
+            grid.voltage,
+            abs(power) / (grid.voltage * factor) if power else 0.0,
+            math.copysign(factor, power) if power else 0.0,
+            grid.frequency,
+            self.sample.energy + max(energy, 0.0),
+            self.sample.energy_returned + max(-energy, 0.0),
+        )

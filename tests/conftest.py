@@ -1,0 +1,58 @@
+"""The real servers as fixtures: each test gets brokers and a bucket of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers.base import MissingError
+from tests.servers.influxdb import InfluxDB
+from tests.servers.mosquitto import Mosquitto
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def skipped_if_missing() -> Iterator[None]:
+    """Skip where a user's machine lacks a server; in CI that is a failure."""
+    try:
+        yield
+    except MissingError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Callable[..., Mosquitto]]:
+    """Start brokers: call it with the parameters of `Mosquitto`; all end with the test."""
+    with contextlib.ExitStack() as brokers:
+
+        def start(**parameters: Any) -> Mosquitto:
+            with skipped_if_missing():
+                broker = Mosquitto(**parameters)
+            return brokers.enter_context(broker)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def influxdb_server() -> Iterator[InfluxDB]:
+    with skipped_if_missing():
+        server = InfluxDB()
+    with server:
+        yield server
+
+
+@pytest.fixture
+def influxdb(influxdb_server: InfluxDB) -> Iterator[InfluxDB]:
+    """Give the session's server with a new, empty bucket; a test may kill it."""
+    influxdb_server.fresh_bucket()
+    yield influxdb_server
+    influxdb_server.resume()
+    if not influxdb_server.running:
+        influxdb_server.start()
