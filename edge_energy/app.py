@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SOCKET_NAME = "api.sock"
+_M_ARENA_MAX = -8  # mallopt(3)
 
 
 def make_sinks(settings: Settings) -> list[Sink]:
@@ -160,7 +163,14 @@ async def _until_signal(
 def main(settings: Settings, load: Callable[[], Settings], socket: Path | None) -> None:
     """Run the daemon on the fastest loop there is."""
     logs.configure(settings.appliance.log_level)
+    _share_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, load, socket))
         # All is closed. The runner would still wait for its threads, one of which may look up a name for a minute.
         os._exit(0)
+
+
+def _share_memory() -> None:
+    """Let all threads allocate from one arena: glibc's arena for each thread costs 4 MB, and they hardly compete."""
+    with suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

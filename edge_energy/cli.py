@@ -86,7 +86,8 @@ def check(config: Path | None) -> None:
     """
     settings = _load(config)
     brokers, sinks = len(settings.mqtt), int(settings.influxdb is not None)
-    click.echo(f"The configuration is valid: appliance {settings.appliance.id}, {brokers} brokers, {sinks} sinks.")
+    parts = f"{brokers} broker{'s' * (brokers != 1)}, {sinks} sink{'s' * (sinks != 1)}"
+    click.echo(f"The configuration is valid: appliance {settings.appliance.id}, {parts}.")
     if not brokers:
         click.echo("No [[mqtt]] section: the daemon will listen to nothing.")
     if not sinks:

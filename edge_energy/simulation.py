@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 20.0
 REFRESH = 1.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
@@ -51,8 +52,9 @@ class Simulation:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self) -> int:
-        """Run until Ctrl-C, SIGTERM or the end of the duration; return the exit code."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        """Run until Ctrl-C, SIGTERM, a closed terminal or the end of the duration; return the exit code."""
+        for number in _ENDING:
+            signal.signal(number, signal.default_int_handler)
         with tempfile.TemporaryDirectory(prefix="edge-energy-") as directory, self._all(Path(directory)) as api:
             try:
                 self._show(api)
@@ -93,6 +95,8 @@ class Simulation:
             click.echo(f"Another terminal: edge-energy status --socket {api}\nCtrl-C ends it.")
             yield api
         finally:
+            for number in _ENDING:  # a second Ctrl-C must not leave something behind
+                signal.signal(number, signal.SIG_IGN)
             for process in reversed(self._processes.values()):
                 process.terminate()
             for process in self._processes.values():

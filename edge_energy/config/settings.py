@@ -145,8 +145,8 @@ class Influxdb(_Table):
     bucket: kinds.Text = kinds.text("energy")
     token: SecretStr = kinds.text(..., "the API token, printable characters without spaces")
     gzip: bool | None = kinds.switch(default=None)
-    batch_size: kinds.Number = kinds.number(2000, 1, 50000)
-    batch_age: kinds.Duration = kinds.span("1s", "0s", "1h")
+    batch_size: kinds.Number = kinds.number(1000, 1, 50000)
+    batch_age: kinds.Duration = kinds.span("250ms", "0s", "1h")
     timeout: kinds.Duration = kinds.span("10s", "100ms", "5m")
 
     @field_validator("token")

@@ -110,6 +110,10 @@ class Bridge:
         """Return all friendly names."""
         return self._devices.keys()
 
+    def devices(self) -> Iterable[Device]:
+        """Return all devices."""
+        return self._devices.values()
+
     def device(self, name: str) -> Device:
         """Return the device of a friendly name; one never announced gets an id made of its name."""
         device = self._devices.get(name)

@@ -100,8 +100,6 @@ class Journal:
         """What the opening had to repair, in words."""
         self.dropped_ever = 0
         """Readings dropped because the disk budget was used up, since the file was made."""
-        self.last_arrival: int | None = None
-        """When (UTC ns) the newest entry of the previous run arrived."""
         self.outboxes: dict[str, SinkOutbox] = {}
         self.newest = 0
         self.news = 0
@@ -118,6 +116,7 @@ class Journal:
         self._writable = asyncio.Event()
         self._unreadable: list[tuple[int | None, str, str, bytes]] = []
         self._cursors_saved = time.monotonic()
+        self._cursors_due = False
         self._trim_due = time.monotonic() + TRIM_EVERY
 
     # -- opening and closing ----------------------------------------------------------------------------------
@@ -128,7 +127,6 @@ class Journal:
         self._store, self.recovered = await loop.run_in_executor(self._writer, open_store, self.path, self._boot)
         self._reader = await loop.run_in_executor(self._reader_thread, Reader, self.path)
         self.newest = self._store.newest
-        self.last_arrival = await self.query(Reader.last_arrival)
         self.dropped_ever = (await self.query(Reader.state, _DROPPED)).get(_DROPPED, 0)
         self._group = _Group()
         self._writable.set()
@@ -138,7 +136,7 @@ class Journal:
     async def __aexit__(self, *exc: object) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._cursors_saved = float("-inf")
+            self._cursors_due = True
             await self._commit()
         finally:
             await loop.run_in_executor(self._reader_thread, self._reader.close)
@@ -233,8 +231,9 @@ class Journal:
 
     def _add_cursors(self, commit: Commit) -> list[SinkOutbox]:
         """Let the cursors that moved ride on this commit, if it is time."""
-        if time.monotonic() - self._cursors_saved < CURSORS_EVERY:
+        if not self._cursors_due and time.monotonic() - self._cursors_saved < CURSORS_EVERY:
             return []
+        self._cursors_due = False
         saved = [outbox for outbox in self.outboxes.values() if outbox.dirty]
         for outbox in saved:
             commit.debts[outbox.sink] = list(outbox.debt.rows())
@@ -261,7 +260,7 @@ class Journal:
         if not await self._in_writer(self._store.make_room, self._floor()):
             return
         try:
-            await self._in_writer(self._store.commit, Commit(state={"journal/full": None}))
+            await self._in_writer(self._store.commit, Commit(state={"journal/probed": time.time_ns()}))
         except JournalFull:
             return
         log.info("journal accepts entries again")
@@ -333,7 +332,7 @@ class Journal:
 
     async def flush(self) -> None:
         """Write what waits for a commit to ride on: cursors, refusals, unreadable messages."""
-        self._cursors_saved = float("-inf")
+        self._cursors_due = True
         await self.record([], within=0)
 
     async def retry(self, sink: str | None = None) -> int:

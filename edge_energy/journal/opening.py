@@ -15,7 +15,7 @@ import structlog
 
 from edge_energy.errors import ConfigError, JournalError, JournalFull
 from edge_energy.journal.rows import Row
-from edge_energy.journal.salvage import Fact, Suspect, damage, read_table, salvage
+from edge_energy.journal.salvage import Fact, Suspect, broken_wal, damage, read_table, salvage
 from edge_energy.journal.store import Store, disk_full, no_space, open_database, reserve, suspect_mark, wal_of
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def _why_not(path: Path) -> str | None:
         # SQLite takes an empty file for a new one and deletes the WAL, which may hold everything.
         wal = wal_of(path)
         return "the file is empty" if wal.exists() and wal.stat().st_size else None
+    if reason := broken_wal(wal_of(path)):
+        return reason
     try:
         with closing(open_database(path)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -134,6 +136,8 @@ def _why_not(path: Path) -> str | None:
                 for order in ("ASC", "DESC"):
                     database.execute(f"SELECT * FROM {table} ORDER BY rowid {order} LIMIT 1").fetchone()
     except sqlite3.DatabaseError as error:
+        if disk_full(path, error):
+            raise
         return str(error) if _is_damage(error) else None
     return damage(path)
 

@@ -25,6 +25,8 @@ class SinkOutbox:
         """(sink, position, reason), to be written in the same transaction as the debt."""
         self._journal = journal
         self._read_to = 0
+        self._in_flight: list[Batch] = []
+        """Read and not confirmed; a list of its own from each rewind to the next."""
         self._undated_at: int | None = None
         """News number at which an entry could not be dated: only later news can change that."""
 
@@ -58,20 +60,30 @@ class SinkOutbox:
             return None
         first = owed[0]
         last = newest if owed[1] is None else min(owed[1], newest)
-        news = self._journal.news
+        news, in_flight = self._journal.news, self._in_flight
         extract = await self._journal.extract(first, last, limit)
         for position in extract.corrupt:
             self._refuse(position, "the checksum is wrong: the storage changed this entry")
         if extract.reached < first:
             self._undated_at = news
             return None
+        if in_flight is not self._in_flight:  # rewound meanwhile: what is older comes first
+            return None
         self._read_to = extract.reached
-        return Batch(extract.entries, first, extract.reached)
+        batch = Batch(extract.entries, first, extract.reached)
+        in_flight.append(batch)
+        return batch
 
     def confirm(self, batch: Batch) -> None:
-        """Note that the far side has everything in the batch's range (or that it was set aside)."""
-        self.debt.settle(batch.first, batch.last)
-        self.dirty = True
+        """Note that the far side has everything in the batch's range (or that it was set aside).
+
+        A batch from before a rewind counts for nothing: what `journal retry` brought back may lie in its range.
+        """
+        index = next((index for index, known in enumerate(self._in_flight) if known is batch), None)
+        if index is not None:
+            del self._in_flight[index]
+            self.debt.settle(batch.first, batch.last)
+            self.dirty = True
 
     def set_aside(self, entry: Entry, reason: str) -> None:
         """Note that the far side refused an entry for ever; `journal retry` brings it back."""
@@ -84,3 +96,4 @@ class SinkOutbox:
     def rewind(self) -> None:
         """Read again from the oldest unconfirmed entry."""
         self._read_to = 0
+        self._in_flight = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST_RETRY_AFTER = 300.0
 
 # What InfluxDB says when it is the data that it cannot take, whatever else is right.
-_ABOUT_THE_DATA = ("field type conflict", "beyond retention policy")
+_ABOUT_THE_DATA = ("field type conflict", "retention policy")
 
 
 class InfluxdbSink:
@@ -62,7 +62,7 @@ class InfluxdbSink:
         assert self._client is not None, "write() outside of `async with`"  # noqa: S101 - a programmer's mistake
         settings = self._settings
         try:
-            await self._client.write_api().write(
+            accepted = await self._client.write_api().write(
                 settings.bucket, settings.org, lines, write_precision=WritePrecision.NS
             )
         except ApiException as error:
@@ -71,6 +71,8 @@ class InfluxdbSink:
             raise Unavailable(f"{settings.url} did not answer within {settings.timeout:g} s") from error
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
             raise Unavailable(f"cannot reach {settings.url}: {error or type(error).__name__}") from error
+        if not accepted:  # such as the 200 of a captive portal: nobody has the entries
+            raise Unavailable(f"{settings.url} does not answer as InfluxDB does: correct [influxdb] url")
 
     def _refused(self, error: ApiException) -> NoReturn:
         """Translate an answer into what it means for the entries, and for whom."""

@@ -21,7 +21,7 @@ from edge_energy.sources.mqtt.redelivery import Redelivery
 from edge_energy.sources.mqtt.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Protocol
 
     from edge_energy.clock import Clock
@@ -111,6 +111,8 @@ class Intake:
         """Whether the backlog is over."""
         self.offline_since: int | None = None
         """UTC ns; a message of the backlog happened after that."""
+        self.heard: int | None = None
+        """UTC ns; when the last message came."""
         self.last_message: float | None = None
         self.totals: dict[str, float] = {}
         """The counters (Wh) that increments are summed into, by state key."""
@@ -139,10 +141,13 @@ class Intake:
         self._origin = source << 16
         self.redelivery.restore((packet, device, _identity(body)) for packet, device, body in recalled)
 
-    async def settle(self) -> None:
-        """Wait for what an ended connection left: only then is it known what the broker's redeliveries repeat."""
+    async def settle(self, state: Mapping[str, Any]) -> None:
+        """Wait for what an ended connection left: only then is it known what the broker's redeliveries repeat.
+
+        `state` is kept before anything of the next connection.
+        """
         try:
-            await self._recorder.record([], within=0)
+            await self._recorder.record([], within=0, state=state)
         except JournalFull:
             log.warning("recording nothing, the journal is full", source=self.name)
         for group in self._groups:
@@ -173,6 +178,7 @@ class Intake:
         if message.qos:
             self._packets.append(message.packet)
         now, uptime = self._clock.now()
+        self.heard = now
         try:
             reading = self._routes.reading(topic, payload, uptime)
         except UnreadablePayload as error:
@@ -185,6 +191,7 @@ class Intake:
         """Take a message that is only to be acknowledged."""
         if message.qos:
             self._packets.append(message.packet)
+        self.heard = self._clock.now()[0]
 
     def _take(self, reading: Reading, message: Message, now: int | None, uptime: int) -> None:
         device, own_time, values = reading
@@ -195,7 +202,8 @@ class Intake:
         if message.dup and self.redelivery.known(packet, device, identity):
             counters.redelivered += 1
             return
-        current = self.live_now and not message.dup and not message.retain
+        old = message.dup or not self.live_now
+        current = not old and not message.retain
         at, span = now, None
         if believable(own_time, now):
             dated = self._own_time(device, own_time, values)  # type: ignore[arg-type] # believable: not None
@@ -207,9 +215,9 @@ class Intake:
         elif message.retain:
             counters.retained += 1
             return
-        elif not current:
-            counters.backlog += 1
+        elif old:
             span = self._span(now)
+        counters.backlog += old and not message.retain
         if packet:
             self.redelivery.remember(packet, device, identity)
         if INCREMENT in values:

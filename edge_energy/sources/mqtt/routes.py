@@ -110,12 +110,10 @@ class Routes:
     def _take_devices(self, payload: bytes, _uptime: int) -> None:
         if self.bridge is None:
             return
-        changed = self.bridge.take_devices(_load(payload))
-        for device in changed:
+        self.described += self.bridge.take_devices(_load(payload))
+        for device in self.bridge.devices():
             self._live.describe(device.id, device.name, device.model)
-        self.described += changed
-        if changed:
-            self.filters_changed.set()
+        self.filters_changed.set()
 
     def _take_groups(self, payload: bytes, _uptime: int) -> None:
         groups = _load(payload)

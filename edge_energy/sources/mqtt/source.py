@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 WINDOW_311 = 20  # what a 3.1.1 broker sends unacknowledged, unless configured otherwise
 RECALL = 8_192  # entries of ours that the broker may send again: twice what may wait for a commit
 RECALL_DEPTH = 131_072  # newest entries looked through after a start
+IN_TRANSIT = 2_000_000_000  # ns that a message may take to us while we listen
 MARKER_EVERY = 5.0  # seconds; a full queue may drop a marker
 REFUSED = 0x80
 SHORT = 10.0  # seconds; so many connections in a row that do not last longer are no accident
@@ -63,6 +65,7 @@ class MqttSource:
         self._marker_topic = f"edge-energy/{appliance}/marker/{settings.client_id}"
         self._marker = b""
         self._state_key = f"mqtt/{settings.host}:{settings.port}/{settings.client_id}"
+        self._away_key = f"{self._state_key}/away"
         self._remembered: list[str] = []
         """The filters that live in the broker's session for us."""
         self._restored = False
@@ -71,7 +74,7 @@ class MqttSource:
     async def run(self) -> None:
         """Connect and listen until cancelled; raises `Unavailable` when the broker is away."""
         await self._restore()
-        await self.intake.settle()
+        await self.intake.settle({self._away_key: {"since": self.intake.offline_since, "live": False}})
         version, self._version = self._version, self._versions[0]
         try:
             async with self._connection(version) as connection:
@@ -84,7 +87,8 @@ class MqttSource:
             raise
         finally:
             if self.intake.live_now:  # else what is left of the backlog is as old as it was
-                self.intake.offline_since = self._clock.now()[0]
+                # From the last that came: it can take minutes until a dead line is noticed.
+                self.intake.offline_since = _before(self.intake.heard)
                 self.intake.live_now = False
 
     def _connection(self, version: MQTTProtocolVersion) -> Connection:
@@ -96,6 +100,7 @@ class MqttSource:
             if message.payload == self._marker and not self.intake.live_now:
                 self.intake.live_now = True
                 self._marker_back.set()
+                self._keep_live()
             self.intake.skip(message)
         else:
             self.intake.message(message)
@@ -115,8 +120,21 @@ class MqttSource:
         if self.routes.bridge is not None:
             names = await journal.query(Reader.state, intake.bridge_key)
             self.routes.bridge.recall(names.get(intake.bridge_key, {}))
-        intake.offline_since = journal.last_arrival
+        intake.offline_since = await self._away_since(source, known.get(self._away_key))
         self._restored = True
+
+    async def _away_since(self, source: int, kept: dict[str, Any] | None) -> int | None:
+        """Return since when the broker may have kept messages: the last that we heard, if that was live."""
+        if kept is None or not kept["live"]:
+            return None if kept is None else kept["since"]
+        arrival = _before(await self._journal.query(Reader.last_arrival, source, RECALL_DEPTH))
+        return max((at for at in (kept["since"], arrival) if at is not None), default=None)
+
+    def _keep_live(self) -> None:
+        """Keep that the backlog is over: after a crash from now on, the newest entry says since when we are away."""
+        live = {"since": _before(self._clock.now()[0]), "live": True}
+        with suppress(JournalFull):
+            self._journal.record([], self._settings.commit_interval, {self._away_key: live})
 
     async def _remember(self, filters: list[str]) -> None:
         """Keep which filters live in the session, before they do: also a crash must not leave one behind."""
@@ -138,6 +156,8 @@ class MqttSource:
             settings.receive_maximum if connection.version5 else WINDOW_311,
             session_present=connection.session_present,
         )
+        if intake.live_now:
+            self._keep_live()
         await self._subscribe(connection)
         self.up.set()
         began = time.monotonic()
@@ -233,6 +253,11 @@ class MqttSource:
                 "merged_cache": bridge.merged_cache,
             }
         return report
+
+
+def _before(heard: int | None) -> int | None:
+    """Return an instant before which nothing was sent that came later than what was heard."""
+    return None if heard is None else heard - IN_TRANSIT
 
 
 async def _until_lost(connection: Connection) -> None:
