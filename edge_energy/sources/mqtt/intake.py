@@ -18,7 +18,7 @@ from edge_energy.errors import JournalFull, Unavailable, UnreadablePayload
 from edge_energy.interfaces import APPLIANCE, READING, NewEntry
 from edge_energy.reading import Reading, Values
 from edge_energy.sources.mqtt.redelivery import Redelivery
-from edge_energy.sources.mqtt.window import Window
+from edge_energy.sources.mqtt.window import LEAST, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +47,6 @@ LATE = 60_000_000_000  # ns; a reading that is older says nothing of the present
 ASIDE_EVERY = 60.0  # seconds between two unreadable messages kept of one topic
 MOST_UNREADABLE_TOPICS = 1_000
 QUIET = 0.5  # seconds without a message after which a broker may be waiting for acknowledgements
-LEAST_WAITED_FOR = 10  # messages; no broker has a smaller window
 MOST_UNDURABLE = 4_000  # entries on their way to the disk; more would only fill the memory
 
 
@@ -360,7 +359,7 @@ class Intake:
                     await durable
             except TimeoutError:
                 quiet = time.monotonic() - (self.last_message or 0) >= QUIET
-                if quiet and self.unacknowledged >= LEAST_WAITED_FOR:
+                if quiet and self.unacknowledged >= LEAST:
                     self.window.stalled(self.unacknowledged)
                     self._recorder.record([], within=0)
         await durable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+LEAST = 10  # messages; no broker has a smaller window, while a house may well send two, twice
 _BURST_WITHIN = 0.1  # seconds after an acknowledgement in which a waiting broker sends on
 
 
@@ -42,7 +43,7 @@ class Window:
 
     def acknowledged(self, unacknowledged: int, now: float) -> None:
         """Take note of an acknowledgement; `unacknowledged` is the number just before it."""
-        if self._burst and unacknowledged == self._before:
+        if self._burst and unacknowledged == self._before and unacknowledged >= LEAST:
             self.size = unacknowledged
         self._before = unacknowledged
         self._since = 0
