@@ -37,6 +37,8 @@ QUANTITIES = {
     "current": Quantity("A", -5e3, 5e3),
     "energy": Quantity("Wh", 0, 1e10),
     "energy_returned": Quantity("Wh", 0, 1e10),
+    "energy_increment": Quantity("Wh", 0, 1e10),  # a false one would stay in the counter for ever
+    "energy_returned_increment": Quantity("Wh", 0, 1e10),
     "frequency": Quantity("Hz", 0, 1e3),
     "power_factor": Quantity("1", -1, 1),
     "temperature": Quantity("°C", -100, 1e3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ MOST_VALUES = 256
 LONGEST_NAME = 128
 _ON_OFF = {"ON": True, "OFF": False, "on": True, "off": False}
 _EARLIEST = 1_577_836_800_000_000_000  # 2020-01-01; a device's clock before that was never set
+_EPOCHS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))  # ns per unit, by how large the number is
+_FINER = re.compile(r"[.,][0-9]{6}([0-9]{1,3})")  # than a microsecond
 _FUTURE = 300_000_000_000  # ns that a device's clock may be ahead of ours
 
 
@@ -93,12 +96,15 @@ def timestamp(value: object) -> int | None:
     if type(value) is str:
         return _iso(value)
     if type(value) is int:
-        for limit, factor in ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3)):
+        for limit, factor in _EPOCHS:
             if value < limit:
                 return value * factor
         return value
-    if type(value) is float and math.isfinite(value) and 0 < value < 10**11:
-        return round(value * 1e6) * 1000
+    if type(value) is float and 0 < value < math.inf:
+        for limit, factor in _EPOCHS:
+            if value < limit:
+                return round(value * factor / 1000) * 1000
+        return round(value)
     return None
 
 
@@ -111,15 +117,11 @@ def _iso(text: str) -> int | None:
         moment = moment.replace(tzinfo=UTC)
     nanoseconds = round(moment.timestamp() * 1e6) * 1000
     # fromisoformat cuts what is finer than a microsecond off.
-    _, dot, fraction = text.partition(".")
-    if dot and fraction[6:9].isdigit():
-        nanoseconds += int(fraction[6:9])
+    if finer := _FINER.search(text):
+        nanoseconds += int(finer[1].ljust(3, "0"))
     return nanoseconds
 
 
-def believable(time: int | None, now: int | None) -> bool:
-    """Tell whether a device's own time can be taken: it was ever set, and is not in the future.
-
-    Where our own clock is not set (`now` is None), nothing can be compared, so nothing is believed.
-    """
-    return time is not None and now is not None and _EARLIEST <= time <= now + _FUTURE
+def believable(time: int, now: int) -> bool:
+    """Tell whether a device's own time can be taken: it was ever set, and is not in the future of our clock."""
+    return _EARLIEST <= time <= now + _FUTURE

@@ -22,9 +22,9 @@ _NAMES = {
     "ac_frequency": "frequency",
     "device_temperature": "device_temperature",
 }
-_PHASE = re.compile(r"(power|voltage|current|energy)_phase_([abc])")
+_PHASE = re.compile(r"(power|voltage|current|power_factor|energy|produced_energy)_phase_([abc])")
 _GANG = re.compile(r"state_(\w+)")
-_TOPIC = re.compile(r"[^\0+#]{1,1000}")
+_TOPIC = re.compile(r"(?!bridge/)[^\0+#]{1,1000}")
 _KWH = {"energy", "energy_returned"}  # published in kWh by every converter, whether declared or not
 AFTER_SWITCH = {"power", "current"}  # what a switch changes
 _STALE_FOR = 15_000_000_000  # ns; plugs report their new power within 10 s of being switched
@@ -135,7 +135,7 @@ class Bridge:
         rules = device.rules
         for key, value in decoded.items():
             kind = type(value)
-            if kind is str and key != "state" and key[:6] != "state_":
+            if key == "last_seen" or (kind is str and key != "state" and key[:6] != "state_"):
                 continue
             if kind is dict:
                 for inner, leaf in json_payload.flatten(value, "_", f"{key}_", 2):
@@ -143,7 +143,9 @@ class Bridge:
                 continue
             rule = rules.get(key)
             if rule is None:
-                rule = rules[key] = _rule(key, None)
+                rule = _rule(key, None)
+                if len(rules) < json_payload.MOST_VALUES:  # invented keys must not fill the memory
+                    rules[key] = rule
             if json_payload.put(values, rule[0], value, rule[1]):
                 implausible = True
                 self.implausible += 1
@@ -201,7 +203,7 @@ def _rule(key: str, unit: object) -> tuple[str, float]:
     """Return the quantity and the factor of a property."""
     name = _NAMES.get(key, key)
     if match := _PHASE.fullmatch(key):
-        name = f"{match[1]}_{match[2]}"
+        name = f"{_NAMES.get(match[1], match[1])}_{match[2]}"
     elif match := _GANG.fullmatch(key):
         name = f"output_{match[1]}"
     base = name[:-2] if name[-2:] in ("_a", "_b", "_c") else name

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 import structlog
 
 from edge_energy.errors import JournalFull
+from edge_energy.journal.files import RESERVE, WAL_ALLOWANCE
 from edge_energy.journal.opening import Lock, open_store
 from edge_energy.journal.outbox import SinkOutbox
 from edge_energy.journal.reader import Extract, Reader
-from edge_energy.journal.store import RESERVE, WAL_ALLOWANCE, Commit
+from edge_energy.journal.store import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence

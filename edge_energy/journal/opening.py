@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_energy.errors import ConfigError, JournalError, JournalFull
+from edge_energy.journal.files import disk_full, no_space, open_database, reserve, suspect_mark, wal_of
 from edge_energy.journal.rows import Row
 from edge_energy.journal.salvage import Fact, Suspect, broken_wal, damage, read_table, salvage
-from edge_energy.journal.store import Store, disk_full, no_space, open_database, reserve, suspect_mark, wal_of
+from edge_energy.journal.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,15 +9,30 @@ from edge_energy.journal.ranges import Debt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Protocol
 
     from edge_energy.interfaces import Entry
-    from edge_energy.journal.journal import Journal
+    from edge_energy.journal.reader import Extract
+
+    class Log(Protocol):
+        """What an outbox needs of the journal."""
+
+        newest: int
+        news: int
+
+        async def extract(self, first: int, last: int, limit: int) -> Extract:
+            """Read a range of positions."""
+            ...
+
+        async def wait_for_news(self) -> None:
+            """Wait for something new to read."""
+            ...
 
 
 class SinkOutbox:
     """See `interfaces.Outbox`. Created by `Journal.outbox`."""
 
-    def __init__(self, journal: Journal, sink: str, owed: Iterable[tuple[int, int | None]]) -> None:
+    def __init__(self, journal: Log, sink: str, owed: Iterable[tuple[int, int | None]]) -> None:
         self.sink = sink
         self.debt = Debt(owed)
         self.dirty = False

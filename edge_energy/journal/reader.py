@@ -11,8 +11,8 @@ import orjson
 from edge_energy.errors import JournalError
 from edge_energy.interfaces import Entry
 from edge_energy.journal.dating import Anchors
+from edge_energy.journal.files import mark_suspect, open_database
 from edge_energy.journal.rows import KINDS, Row
-from edge_energy.journal.store import mark_suspect, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

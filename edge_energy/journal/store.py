@@ -12,6 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from edge_energy.errors import JournalError, JournalFull
 from edge_energy.journal.dating import Anchors
+from edge_energy.journal.files import (
+    PAGE,
+    RESERVE,
+    Transaction,
+    disk_full,
+    mark_suspect,
+    no_space,
+    open_database,
+    reserve,
+)
 from edge_energy.journal.rows import KIND_NUMBERS, checksum
 
 if TYPE_CHECKING:
@@ -21,9 +31,6 @@ if TYPE_CHECKING:
     from edge_energy.interfaces import NewEntry
 
 SCHEMA = 1
-PAGE = 4096
-RESERVE = 4 * 2**20  # bytes that let delete and checkpoint succeed on a full disk
-WAL_ALLOWANCE = 4 * 2**20
 UNREADABLE_KEPT = 1_000
 UNREADABLE_BYTES = 4096
 TRIM_ROWS = 5_000  # per transaction: some 10 ms, so that commits wait little
@@ -41,14 +48,6 @@ _HIGHEST = (
     "SELECT max(position) FROM entries",
     "SELECT max(max(first) - 1, ifnull(max(last), 0)) FROM pending",
     "SELECT body FROM state WHERE key = 'journal/newest'",
-)
-_DISK_ERRORS = (
-    sqlite3.SQLITE_IOERR_WRITE,
-    sqlite3.SQLITE_IOERR_FSYNC,
-    sqlite3.SQLITE_IOERR_TRUNCATE,
-    sqlite3.SQLITE_IOERR_SHMSIZE,
-    sqlite3.SQLITE_IOERR_SHMOPEN,
-    sqlite3.SQLITE_CANTOPEN,
 )
 
 
@@ -72,23 +71,6 @@ class Trimmed:
     delivered: int = 0
     dropped: int = 0
     more: bool = False
-
-
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open a connection with the journal's settings (for any thread, one at a time)."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-    try:
-        connection.execute(f"PRAGMA page_size={PAGE}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA wal_autocheckpoint=250")
-        connection.execute("PRAGMA journal_size_limit=4194304")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA cache_size=-1024")  # KiB; the largest commit touches a fifth of it
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 class Store:
@@ -362,73 +344,11 @@ class Store:
 
     # -- transactions -----------------------------------------------------------------------------------------
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db, self._raise)
+    def _transaction(self) -> Transaction:
+        return Transaction(self._db, self._raise)
 
     def _raise(self, error: sqlite3.Error, *, while_full: bool = False) -> None:
         if disk_full(self.path, error, certain=while_full):
             raise no_space(self.path) from error
         mark_suspect(self.path, error)
         raise JournalError(f"{self.path}: {error}") from error
-
-
-class _Transaction:
-    """BEGIN … COMMIT, rolled back on any error; SQLite's errors become ours."""
-
-    def __init__(self, db: sqlite3.Connection, translate: Any) -> None:
-        self._db = db
-        self._translate = translate
-
-    def __enter__(self) -> None:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            self._translate(error)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.Error as failure:
-                error = failure
-            else:
-                return
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            self._translate(error)
-
-
-def disk_full(path: Path, error: sqlite3.Error, *, certain: bool = False) -> bool:
-    """Tell whether an error means that the disk is full, which SQLite often calls an I/O error."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL or (certain and code in _DISK_ERRORS):
-        return True
-    stat = os.statvfs(path.parent)
-    return code in _DISK_ERRORS and stat.f_bavail * stat.f_frsize < 2**20
-
-
-def no_space(path: Path) -> JournalFull:
-    """Return what the operator must know of a full disk."""
-    return JournalFull(f"no space left for {path}: free some, or lower [journal] max_size")
-
-
-def wal_of(path: Path) -> Path:
-    """Return SQLite's write-ahead log of a file."""
-    return path.with_name(f"{path.name}-wal")
-
-
-def reserve(path: Path) -> Path:
-    """Return the file whose release makes room on a full disk."""
-    return path.with_suffix(".reserve")
-
-
-def suspect_mark(path: Path) -> Path:
-    """Return the file that tells the next start to salvage."""
-    return path.with_suffix(".suspect")
-
-
-def mark_suspect(path: Path, error: sqlite3.Error) -> None:
-    """Note for the next start that the file is damaged, where that is what the error says."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        suspect_mark(path).write_text(f"{error}\n")

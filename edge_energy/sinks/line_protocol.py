@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from edge_energy.interfaces import Entry
 
 MEASUREMENT = "energy"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Nothing escapes a backslash itself: in front of what is escaped, or of the end, it would change their meaning.
+_IMPOSSIBLE = re.compile(r"[\x00-\x1f\x7f]|\\(?=[,= ]|\Z)")
 _MOST_CACHED = 50_000
 
 
@@ -61,14 +62,13 @@ class LineProtocol:
     def _key(self, name: str) -> str:
         if len(self._keys) >= _MOST_CACHED:
             self._keys.clear()
-        return self._keys.setdefault(name, escape(name))
+        # A field of the name of the timestamp is dropped by InfluxDB without a word.
+        return self._keys.setdefault(name, "time_" if name == "time" else escape(name))
 
 
 def escape(text: str) -> str:
-    """Escape a tag value or a key. What the protocol cannot carry becomes `_`: line ends, and a last backslash."""
-    text = _CONTROL.sub("_", text)
-    if text.endswith("\\"):
-        text = f"{text[:-1]}_"
+    """Escape a tag value or a key. What the protocol cannot carry becomes `_`: line ends, and some backslashes."""
+    text = _IMPOSSIBLE.sub("_", text)
     for special in (",", "=", " "):
         text = text.replace(special, f"\\{special}")
     return text or "_"

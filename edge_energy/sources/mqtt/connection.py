@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import paho.mqtt.client as paho
@@ -17,9 +15,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_energy.errors import Unavailable
 from edge_energy.sources.mqtt import packets
+from edge_energy.sources.mqtt.client import BufferedSocket, Client
+from edge_energy.together import in_thread
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
     from paho.mqtt.reasoncodes import ReasonCode
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT = 10.0
-_READ_SIZE = 65536  # bytes; some 250 messages, after which the loop serves others
 MAXIMUM_PACKET = 8 * 2**20  # bytes; a broker drops what is larger instead of filling our memory
 SESSION_TAKEN_OVER = 0x8E
 PROTOCOL_REFUSALS = (0x01, 0x84)  # 3.1.1's and 5's "unsupported protocol version"
@@ -53,91 +51,6 @@ class Will(NamedTuple):
 
 class ProtocolRefused(Unavailable):
     """The broker does not speak this version of MQTT."""
-
-
-class _BufferedSocket:
-    """Between paho and its socket: reads and writes in large pieces, and lets us look at packets first.
-
-    paho alone makes three to four system calls for each message it receives and one for each acknowledgement.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._read = bytearray()
-        self._position = 0
-        self._write = bytearray()
-        self.waiting = False
-        """Whether TLS holds more that the selector does not know of."""
-
-    def fill(self) -> None:
-        """Read what the network has; raises BlockingIOError (or ssl's equivalent), or ConnectionError at its end."""
-        data = self._sock.recv(_READ_SIZE)
-        if not data:
-            raise ConnectionResetError("the peer closed the connection")
-        del self._read[: self._position]
-        self._position = 0
-        self._read += data
-        self.waiting = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
-
-    def packet(self) -> tuple[int, int, int] | None:
-        """Return the first byte of the next packet and where its body begins and ends, once it is complete."""
-        start = self._position
-        body = packets.frame(self._read, start) if start < len(self._read) else None
-        return None if body is None else (self._read[start], *body)
-
-    def take(self, begin: int, end: int) -> bytes:
-        """Return the body of the packet that was looked at, and go on behind it."""
-        self._position = end
-        return bytes(self._read[begin:end])
-
-    def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes of what was read: paho's way of reading."""
-        data = bytes(self._read[self._position : self._position + size])
-        if not data:
-            raise BlockingIOError
-        self._position += len(data)
-        return data
-
-    def pending(self) -> int:
-        """Return the number of buffered bytes, as paho expects of TLS sockets."""
-        return len(self._read) - self._position
-
-    def send(self, data: bytes) -> int:
-        """Take all of it; `flush` sends."""
-        self._write += data
-        return len(data)
-
-    def flush(self) -> bool:
-        """Send what the network takes; tell whether that was everything."""
-        try:
-            while self._write:
-                sent = self._sock.send(self._write)
-                del self._write[:sent]
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return False
-        return True
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - the socket's own signature
-        self._sock.setblocking(flag)
-
-    def close(self) -> None:
-        """Close, after what is still buffered: paho closes right after its DISCONNECT."""
-        with suppress(OSError):
-            self.flush()
-        self._sock.close()
-
-
-class _Client(paho.Client):
-    """paho with the buffered socket. A unit test holds that paho still makes its socket here."""
-
-    buffered: _BufferedSocket | None = None
-
-    def _create_socket(self) -> Any:
-        self.buffered = _BufferedSocket(super()._create_socket())  # type: ignore[arg-type]
-        return self.buffered
 
 
 class Connection:
@@ -176,9 +89,9 @@ class Connection:
         """Whether this is MQTT 5."""
         return self._protocol == MQTTProtocolVersion.MQTTv5
 
-    def _make_client(self) -> _Client:
+    def _make_client(self) -> Client:
         settings = self._settings
-        client = _Client(
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=settings.client_id,
             clean_session=None if self.version5 else False,
@@ -208,7 +121,7 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         try:
-            await _in_thread(self._connect)
+            await in_thread(self._connect)
         except (OSError, ValueError, paho.WebsocketConnectionError) as error:
             raise Unavailable(f"cannot connect to {self._address}: {error}") from error
         client = self._client
@@ -332,7 +245,7 @@ class Connection:
         elif buffered.waiting:
             self._loop.call_soon(self._readable)
 
-    def _read_packets(self, buffered: _BufferedSocket) -> None:
+    def _read_packets(self, buffered: BufferedSocket) -> None:
         """Handle every packet that has arrived whole: messages ourselves, the others by paho."""
         version5 = self.version5
         while (found := buffered.packet()) is not None and not self.lost.done():
@@ -422,29 +335,3 @@ class Connection:
         future = self._answers.get(packet)
         if future is not None and not future.done():
             future.set_result([code.value for code in codes])
-
-
-async def _in_thread(function: Callable[[], None]) -> None:
-    """Run what blocks in a thread that does not hold up the end of the process, unlike those of an executor."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def tell(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def work() -> None:
-        error: BaseException | None = None
-        try:
-            function()
-        except Exception as failure:  # noqa: BLE001 - handed to whoever waits
-            error = failure
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, error)
-
-    threading.Thread(target=work, name="mqtt-connect", daemon=True).start()
-    await done

@@ -17,7 +17,9 @@ from edge_energy.devices.zigbee2mqtt import AFTER_SWITCH
 from edge_energy.errors import JournalFull, Unavailable, UnreadablePayload
 from edge_energy.interfaces import APPLIANCE, READING, NewEntry
 from edge_energy.reading import Reading, Values
+from edge_energy.sources.mqtt.own_time import OwnTimes
 from edge_energy.sources.mqtt.redelivery import Redelivery
+from edge_energy.sources.mqtt.unreadable import Unreadable
 from edge_energy.sources.mqtt.window import LEAST, Window
 
 if TYPE_CHECKING:
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LATE = 60_000_000_000  # ns; a reading that is older says nothing of the present
-ASIDE_EVERY = 60.0  # seconds between two unreadable messages kept of one topic
-MOST_UNREADABLE_TOPICS = 1_000
 QUIET = 0.5  # seconds without a message after which a broker may be waiting for acknowledgements
 MOST_UNDURABLE = 4_000  # entries on their way to the disk; more would only fill the memory
 
@@ -64,7 +64,6 @@ class Counters:
     """The same last_seen and values again: a cache."""
     retained: int = 0
     """Retained by the broker, without a time of their own: nobody knows when that was."""
-    unreadable: int = 0
     not_recorded: int = 0
     """Arrived while the disk was full; at QoS 1 the broker sends them again."""
 
@@ -74,24 +73,7 @@ class _Group(NamedTuple):
 
     durable: Durable | None
     packets: list[int]
-    entries: int
-
-
-class _Newest(NamedTuple):
-    """The newest reading of a device that gives its own time; `nudged` keeps equal times apart."""
-
-    time: int
-    values: Values
-    nudged: int
-
-
-@dataclass(slots=True)
-class Unreadable:
-    """The unreadable messages of one topic."""
-
-    reason: str
-    count: int = 0
-    kept_at: float = float("-inf")
+    entries: list[NewEntry]
 
 
 class Intake:
@@ -102,7 +84,7 @@ class Intake:
     ) -> None:
         self.name = name
         self.counters = Counters()
-        self.unreadable: dict[str, Unreadable] = {}
+        self.unreadable = Unreadable(name, recorder)
         self.window = Window(0)
         self.redelivery = Redelivery()
         self.unacknowledged = 0
@@ -131,7 +113,7 @@ class Intake:
         self._undurable = 0
         self._owed = False
         """Whether messages were not recorded, so that the broker has to send them again."""
-        self._newest: dict[str, _Newest] = {}
+        self._own_times = OwnTimes()
 
     # -- a connection begins ----------------------------------------------------------------------------------
 
@@ -154,7 +136,7 @@ class Intake:
                 if group.durable is not None:
                     await group.durable
             except JournalFull:
-                self.redelivery.forget(group.packets)
+                self._forget(group.entries)
         self._groups.clear()
         self.unacknowledged = 0  # here, because messages may come together with the CONNACK
         self._undurable = 0
@@ -181,7 +163,7 @@ class Intake:
         try:
             reading = self._routes.reading(topic, payload, uptime)
         except UnreadablePayload as error:
-            self._keep_aside(topic, str(error), payload)
+            self.unreadable.take(topic, str(error), payload)
             return
         if reading is not None:
             self._take(reading, message, now, uptime)
@@ -204,13 +186,13 @@ class Intake:
         old = message.dup or not self.live_now
         current = not old and not message.retain
         at, span = now, None
-        if believable(own_time, now):
-            dated = self._own_time(device, own_time, values)  # type: ignore[arg-type] # believable: not None
-            if dated is None:
+        if own_time is not None and now is not None and believable(own_time, now):
+            placed = self._own_times.place(device, own_time, values, again=message.dup)
+            if placed is None:
                 counters.repeated += 1
                 return
-            at, newer = dated
-            current = current and newer and now - at < LATE  # type: ignore[operator] # as above
+            at, newer = placed
+            current = current and newer and now - at < LATE
         elif message.retain:
             counters.retained += 1
             return
@@ -229,23 +211,6 @@ class Intake:
             counters.live += 1
             self._live.update(Reading(device, at, values))
 
-    def _own_time(self, device: str, own_time: int, values: Values) -> tuple[int, bool] | None:
-        """Return the time of a reading that brings its own, and whether it is news; None for a mere repetition.
-
-        Equal times do not mean the same reading: an optimistic state may carry the previous last_seen. It is
-        put a nanosecond later, so that it does not overwrite the other.
-        """
-        newest = self._newest.get(device)
-        if newest is None or own_time > newest.time:
-            self._newest[device] = _Newest(own_time, values, own_time)
-            return own_time, True
-        if own_time < newest.time:
-            return own_time, False
-        if values == newest.values:
-            return None
-        self._newest[device] = _Newest(own_time, values, newest.nudged + 1)
-        return newest.nudged + 1, False
-
     def _span(self, now: int | None) -> int:
         """Return for how long a message without a time of its own may have waited at the broker (ns)."""
         if now is None or self.offline_since is None:
@@ -258,20 +223,6 @@ class Intake:
         self.totals[key] = self.totals.get(key, 0.0) + values[INCREMENT]
         self._state[key] = self.totals[key]
         return {**values, "energy": self.totals[key]}
-
-    def _keep_aside(self, topic: str, reason: str, payload: bytes) -> None:
-        self.counters.unreadable += 1
-        known = self.unreadable.get(topic)
-        if known is None:
-            if len(self.unreadable) >= MOST_UNREADABLE_TOPICS:
-                return
-            known = self.unreadable[topic] = Unreadable(reason)
-            log.warning("unreadable message", source=self.name, topic=topic, reason=reason)
-        known.count += 1
-        known.reason = reason
-        if time.monotonic() - known.kept_at >= ASIDE_EVERY:
-            known.kept_at = time.monotonic()
-            self._recorder.keep_aside(f"{self.name} {topic}", reason, payload)
 
     # -- recording and acknowledging --------------------------------------------------------------------------
 
@@ -295,12 +246,12 @@ class Intake:
                 raise JournalFull("recording nothing until the broker sends again")  # noqa: TRY301
         except JournalFull:
             self.counters.not_recorded += len(entries)
-            self.redelivery.forget(packets)
+            self._forget(entries)
             self._owed = True
             self._work.set()
             return True
         if not self._owed:
-            self._groups.append(_Group(self._last_durable, packets, len(entries)))
+            self._groups.append(_Group(self._last_durable, packets, entries))
             self._undurable += len(entries)
             self._work.set()
         return self._undurable < MOST_UNDURABLE
@@ -340,7 +291,7 @@ class Intake:
                 self._groups.popleft()
                 self.window.acknowledged(self.unacknowledged, time.monotonic())
                 self.unacknowledged -= len(group.packets)
-                self._undurable -= group.entries
+                self._undurable -= len(group.entries)
                 connection.acknowledge(group.packets)
                 if self._undurable < MOST_UNDURABLE:
                     connection.resume()
@@ -364,9 +315,13 @@ class Intake:
                     self._recorder.record([], within=0)
         await durable
 
+    def _forget(self, entries: list[NewEntry]) -> None:
+        """Forget what is not on disk, but not the redelivered messages beside it, which were before."""
+        self.redelivery.forget(entry.origin & 0xFFFF for entry in entries if entry.origin is not None)
+
     def _forget_groups(self) -> None:
         for group in self._groups:
-            self.redelivery.forget(group.packets)
+            self._forget(group.entries)
         self._groups.clear()
         self.unacknowledged = 0  # here, because messages may come together with the CONNACK
         self._undurable = 0

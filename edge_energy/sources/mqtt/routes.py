@@ -84,9 +84,10 @@ class Routes:
             if topic in self._bridge_topics:
                 return self._bridge_topics[topic]
             name = topic[len(self.base) + 1 :]
-            if name.endswith("/availability") and name not in self.bridge.names():
-                return partial(self._take_availability, name.removesuffix("/availability"))
-            return partial(self._device, name)
+            if not name.startswith("bridge/"):  # what is left of those must not pass for devices, and be subscribed
+                if name.endswith("/availability") and name not in self.bridge.names():
+                    return partial(self._take_availability, name.removesuffix("/availability"))
+                return partial(self._device, name)
         for sensor in self.sensors:
             if _matches(sensor.filter, topic):
                 return partial(_sensor, sensor, sensor.device(topic))

@@ -75,6 +75,8 @@ class MqttSource:
         """Connect and listen until cancelled; raises `Unavailable` when the broker is away."""
         await self._restore()
         await self.intake.settle({self._away_key: {"since": self.intake.offline_since, "live": False}})
+        # Only now: what was waiting for a commit is in the counters or was not recorded.
+        self.intake.totals = await self._journal.query(Reader.state, "counter/")
         version, self._version = self._version, self._versions[0]
         try:
             async with self._connection(version) as connection:
@@ -109,7 +111,6 @@ class MqttSource:
 
     async def _restore(self) -> None:
         journal, intake = self._journal, self.intake
-        intake.totals = await journal.query(Reader.state, "counter/")
         if self._restored:
             return
         source = await journal.source(self._state_key)
@@ -184,7 +185,7 @@ class MqttSource:
         wanted = [filter_.topic for filter_ in filters]
         stale = [topic for topic in self._remembered if topic not in wanted]
         await self._remember([*wanted, *stale])
-        if stale and connection.session_present:
+        if stale and (connection.session_present or self.up.is_set()):  # up: subscribed on this connection already
             await connection.unsubscribe(stale)
             log.info("unsubscribed what the configuration no longer names", source=self.name, topics=stale)
         await self._remember(wanted)
@@ -235,11 +236,12 @@ class MqttSource:
             "redelivered": counters.redelivered,
             "repeated": counters.repeated,
             "retained": counters.retained,
-            "unreadable": counters.unreadable,
+            "unreadable": intake.unreadable.count,
             "not_recorded": counters.not_recorded,
-            "implausible": (bridge.implausible if bridge else 0) + sum(s.implausible for s in self.routes.sensors),
+            "implausible": sum(decoder.implausible for decoder in (*self.routes.sensors, bridge) if decoder),
             "unreadable_topics": {
-                topic: {"count": known.count, "reason": known.reason} for topic, known in intake.unreadable.items()
+                topic: {"count": known.count, "reason": known.reason}
+                for topic, known in intake.unreadable.topics.items()
             },
             "unacknowledged": intake.unacknowledged,
             "window": intake.window.size,

@@ -14,9 +14,9 @@ import pytest
 from edge_energy.clock import Clock
 from edge_energy.errors import ConfigError, JournalError, JournalFull
 from edge_energy.journal import journal as journal_module
+from edge_energy.journal.files import RESERVE, WAL_ALLOWANCE
 from edge_energy.journal.journal import COMMIT_BYTES, COMMIT_ENTRIES, Journal
 from edge_energy.journal.reader import Reader
-from edge_energy.journal.store import RESERVE, WAL_ALLOWANCE
 from tests.unit.samples import BOOT, new_entries, new_entry, running_journal
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import pytest
 from edge_energy.errors import JournalError
 from edge_energy.interfaces import COMMAND
 from edge_energy.journal.dating import LONGEST
+from edge_energy.journal.files import PAGE, suspect_mark
 from edge_energy.journal.reader import Reader
-from edge_energy.journal.store import PAGE, Commit, Store, suspect_mark
+from edge_energy.journal.store import Commit, Store
 from tests.unit.samples import BOOT, NOON, SECOND, new_entries, new_entry
 
 if TYPE_CHECKING:

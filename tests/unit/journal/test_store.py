@@ -10,6 +10,7 @@ import pytest
 
 from edge_energy.errors import JournalError, JournalFull
 from edge_energy.interfaces import COMMAND, INCIDENT, READING
+from edge_energy.journal import files
 from edge_energy.journal import store as store_module
 from edge_energy.journal.opening import GAP
 from edge_energy.journal.reader import Reader
@@ -286,7 +287,7 @@ def test_room_is_made_of_what_is_delivered_however_young(store: Store) -> None:
     store.commit(Commit(entries=new_entries(12_000)))
     assert store.make_room(11_001)
     assert rows(store) == [*range(11_001, 12_001)]
-    assert store_module.reserve(store.path).stat().st_size == store_module.RESERVE
+    assert files.reserve(store.path).stat().st_size == files.RESERVE
 
 
 @pytest.mark.parametrize(
@@ -314,7 +315,7 @@ def test_damage_found_while_writing_is_left_for_the_next_start(store: Store, mon
     monkeypatch.setattr(store, "_db", _Failing(store._db, "INSERT INTO entries", sqlite3.SQLITE_CORRUPT))
     with pytest.raises(JournalError):
         store.commit(Commit(entries=new_entries(1)))
-    assert store_module.suspect_mark(store.path).exists()
+    assert files.suspect_mark(store.path).exists()
 
 
 # -- versions ------------------------------------------------------------------------------------------------

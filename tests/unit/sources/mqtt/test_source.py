@@ -1,0 +1,247 @@
+"""The session: its filters, its backlog and what a reconnect or a restart must know."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+import pytest
+
+from edge_energy.config import Mqtt, Sensor
+from edge_energy.errors import Unavailable
+from edge_energy.journal.reader import Reader
+from edge_energy.live import Live
+from edge_energy.sources.mqtt.connection import Filter, ProtocolRefused
+from edge_energy.sources.mqtt.packets import Message
+from edge_energy.sources.mqtt.source import MqttSource
+from tests.unit.samples import NOON, SECOND, running_journal
+from tests.unit.sources.mqtt.recorder import SetClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
+
+    from edge_energy.journal.journal import Journal
+
+SENSOR = Sensor(topic="count/+", device="{1}", energy_kind="increment")
+SOON = 10.0
+
+
+class Line:
+    """A connection without a network, whose other end the test is."""
+
+    def __init__(self, *, session_present: bool = True, refuses: Exception | None = None) -> None:
+        self.session_present = session_present
+        self.version5 = True
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.refuses = refuses
+        self.subscribed: list[str] = []
+        self.unsubscribed: list[str] = []
+        self.acknowledged: asyncio.Queue[int] = asyncio.Queue()
+        self.markers: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        if self.refuses:
+            raise self.refuses
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.lost.cancel()
+
+    async def subscribe(self, filters: list[Filter]) -> list[int]:
+        """Grant everything."""
+        self.subscribed = [filter_.topic for filter_ in filters]
+        return [1] * len(filters)
+
+    async def unsubscribe(self, topics: list[str]) -> None:
+        """Note them."""
+        self.unsubscribed += topics
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0) -> None:
+        """Keep a marker for the test to return."""
+        self.markers.put_nowait(Message(topic, payload, qos, 60_000, False, False))
+
+    def acknowledge(self, packet_ids: Iterable[int]) -> None:
+        """Note them."""
+        for packet in packet_ids:
+            self.acknowledged.put_nowait(packet)
+
+    def resume(self) -> None:
+        """Nothing was paused."""
+
+    def cut(self) -> None:
+        """Lose the connection."""
+        self.lost.set_exception(Unavailable("cut"))
+
+
+class Bench:
+    """A source on a journal; `on` runs it on a line."""
+
+    def __init__(self, journal: Journal, **settings: Any) -> None:
+        self.clock = SetClock(NOON)
+        self.live = Live()
+        self.settings = Mqtt.model_validate({"sensors": [SENSOR], "commit_interval": 60.0} | settings)
+        self.source = MqttSource(self.settings, "house", journal, self.live, self.clock)
+
+    @asynccontextmanager
+    async def on(self, line: Line) -> AsyncIterator[None]:
+        """Run the source until the test is through with it, and lose the line then."""
+        self.source._connection = lambda _: line  # type: ignore[method-assign,assignment,return-value]
+        self.source.up.clear()
+        running = asyncio.create_task(self.source.run())
+        up = asyncio.create_task(self.source.up.wait())
+        async with asyncio.timeout(SOON):
+            await asyncio.wait([running, up], return_when=asyncio.FIRST_COMPLETED)
+            assert not running.done(), running.exception()
+            yield
+            line.cut()
+            with pytest.raises(Unavailable, match="cut"):
+                await running
+
+    async def refused(self, error: Unavailable) -> int:
+        """Let the source try a broker that refuses, and return the version that it tried."""
+        version = int(self.source._version)
+        self.source._connection = lambda _: Line(refuses=error)  # type: ignore[method-assign,assignment,return-value]
+        with pytest.raises(type(error)):
+            await self.source.run()
+        return version
+
+    def receive(self, packet: int, topic: str = "count/meter", *, dup: bool = False, **values: Any) -> None:
+        """Receive a message."""
+        self.source._on_message(Message(topic, orjson.dumps(values or {"energy": 1}), 1, packet, dup, False))
+        self.source.intake.burst()
+
+    async def end_backlog(self, line: Line) -> None:
+        """Return the marker."""
+        self.source._on_message(await line.markers.get())
+        self.source.intake.burst()
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    async with running_journal(tmp_path) as journal:
+        yield journal
+
+
+async def counter(journal: Journal) -> Any:
+    await journal.record([], within=0)
+    return (await journal.query(Reader.state, "counter/")).get("counter/meter")
+
+
+async def test_a_reconnect_before_the_commit_forgets_no_increment(journal: Journal) -> None:
+    """What was summed and still waits for the disk when the line is cut is part of the counter afterwards."""
+    bench = Bench(journal)
+    async with bench.on(Line()):
+        bench.receive(1, energy=100)
+    async with bench.on(Line()):
+        bench.receive(1, dup=True, energy=100)
+        bench.receive(2, energy=1)
+    assert await counter(journal) == 101
+
+
+async def test_a_restart_goes_on_counting(journal: Journal) -> None:
+    """The counter is the journal's, not the process's."""
+    for packet in (1, 2, 3):
+        bench = Bench(journal)
+        async with bench.on(Line()):
+            bench.receive(packet, energy=5)
+    assert await counter(journal) == 15
+
+
+async def test_only_the_marker_ends_the_backlog(journal: Journal) -> None:
+    """Until our own message comes back nothing is live; a marker of an earlier connection ends nothing."""
+    bench = Bench(journal)
+    line = Line()
+    async with bench.on(line):
+        bench.receive(1)
+        marker = await line.markers.get()
+        bench.source._on_message(marker._replace(payload=b"older"))
+        bench.receive(2)
+        assert bench.live.updates == 0
+        bench.source._on_message(marker)
+        bench.receive(3)
+        assert bench.live.updates == 1
+    assert bench.source.status()["backlog"] == 2
+
+
+async def test_a_new_session_has_no_backlog(journal: Journal) -> None:
+    """Where the broker kept nothing, the first message is live; that a session was lost is counted."""
+    bench = Bench(journal)
+    async with bench.on(Line(session_present=False)):
+        bench.receive(1)
+        assert bench.live.updates == 1
+    assert bench.source.session_lost == 0
+    async with bench.on(Line(session_present=False)):
+        bench.receive(2)
+    assert bench.source.session_lost == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_the_span_begins_when_we_last_heard(journal: Journal, restart: bool) -> None:  # noqa: FBT001
+    """What the broker kept happened after the last live message, less its way; also for the next process."""
+    bench = Bench(journal)
+    line = Line()
+    async with bench.on(line):
+        await bench.end_backlog(line)
+    await journal.record([], within=0)
+    if restart:
+        bench = Bench(journal)
+    bench.clock.time = NOON + 100 * SECOND
+    async with bench.on(Line()):
+        bench.receive(1)
+    await journal.record([], within=0)
+    spans = [entry.span for entry in await journal.tail(10)]
+    assert spans == [102 * SECOND]
+
+
+async def test_a_backlog_cut_short_stays_as_old_as_it_was(journal: Journal) -> None:
+    """Whatever is left of it at the next connection did not happen any later."""
+    bench = Bench(journal)
+    line = Line()
+    async with bench.on(line):
+        await bench.end_backlog(line)
+    for number in (1, 2):
+        bench.clock.time = NOON + number * 100 * SECOND
+        async with bench.on(Line()):
+            bench.receive(number)
+    await journal.record([], within=0)
+    assert [entry.span for entry in await journal.tail(10)] == [102 * SECOND, 202 * SECOND]
+
+
+async def test_filters_that_left_the_configuration_are_unsubscribed(journal: Journal) -> None:
+    """They live in the session and would still deliver; also the next process knows them."""
+    async with Bench(journal).on(first := Line()):
+        assert "count/+" in first.subscribed
+    async with Bench(journal, sensors=[]).on(second := Line()):
+        assert second.unsubscribed == ["count/+"]
+        assert "count/+" not in second.subscribed
+    async with Bench(journal, sensors=[]).on(third := Line()):
+        assert third.unsubscribed == []
+
+
+async def test_a_device_with_a_slash_is_subscribed_as_soon_as_it_is_known(journal: Journal) -> None:
+    """A new name needs a filter of its own, at once and, after a restart, from the beginning."""
+    devices = [{"ieee_address": "0x1", "friendly_name": "cuisine/frigo"}]
+    bench = Bench(journal)
+    line = Line()
+    async with bench.on(line):
+        line.subscribed = []
+        payload = orjson.dumps(devices)
+        bench.source._on_message(Message("zigbee2mqtt/bridge/devices", payload, 1, 1, False, True))
+        bench.source.intake.burst()
+        while "zigbee2mqtt/cuisine/frigo" not in line.subscribed:  # noqa: ASYNC110 - a turn of the loop, no sleep
+            await asyncio.sleep(0)
+    await journal.record([], within=0)
+    async with Bench(journal).on(again := Line()):
+        assert "zigbee2mqtt/cuisine/frigo" in again.subscribed
+
+
+async def test_an_old_broker_is_spoken_to_in_311_for_one_attempt(journal: Journal) -> None:
+    """A broker that refuses MQTT 5 gets 3.1.1; a broker that was only starting gets MQTT 5 again after that."""
+    bench = Bench(journal)
+    refusals = [ProtocolRefused("5?"), Unavailable("away"), ProtocolRefused("5?"), ProtocolRefused("3.1.1?")]
+    assert [await bench.refused(refusal) for refusal in refusals] == [5, 4, 5, 4]
+    pinned = Bench(journal, protocol="5")
+    assert [await pinned.refused(refusal) for refusal in refusals] == [5, 5, 5, 5]

@@ -1,0 +1,115 @@
+"""The command line's questions are answered, or it is said why not and what to do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_energy import client
+from edge_energy.client import NoDaemon, Refused, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Callable[[bytes], Path]]:
+    """Answer one question on a socket with these bytes, and hang up."""
+    threads = []
+
+    def answer(data: bytes) -> Path:
+        path = tmp_path / "api.sock"
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen()
+
+        def serve() -> None:
+            with listening, listening.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(data)
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        return path
+
+    yield answer
+    for thread in threads:
+        thread.join()
+
+
+def response(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+def test_an_answer_is_decoded(daemon: Callable[[bytes], Path]) -> None:
+    """The plain case."""
+    assert ask(daemon(response(200, b'{"a": [1, null]}')), "GET", "/status") == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, b'{"error": "no sink named x"}', "^no sink named x$"),
+        (500, b"Traceback \xff", "^The daemon answered 500: Traceback"),
+        (503, b"[]", "^The daemon answered 503"),
+        (400, b'{"other": 1}', "^The daemon answered 400"),
+    ],
+)
+def test_a_refusal_is_explained(daemon: Callable[[bytes], Path], status: int, body: bytes, words: str) -> None:
+    """The daemon's own words where it has some."""
+    with pytest.raises(Refused, match=words):
+        ask(daemon(response(status, body)), "POST", "/journal/retry")
+
+
+@pytest.mark.parametrize("data", [b"", b"what?\r\n", b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\nhalf"])
+def test_nonsense_is_a_daemon_that_does_not_answer(daemon: Callable[[bytes], Path], data: bytes) -> None:
+    """No traceback for a daemon that dies while it answers."""
+    with pytest.raises(NoDaemon, match="does not answer"):
+        ask(daemon(data), "GET", "/status")
+
+
+def test_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
+    """Neither a missing socket nor one that was left behind is a riddle."""
+    path = tmp_path / "api.sock"
+    with pytest.raises(NoDaemon, match=r"No daemon listens on .*Start it"):
+        ask(path, "GET", "/status")
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    with pytest.raises(NoDaemon, match="No daemon listens on"):
+        ask(path, "GET", "/status")
+
+
+def test_a_daemon_that_hangs_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends and says so."""
+    monkeypatch.setattr(client, "TIMEOUT", 0.05)
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(tmp_path / "api.sock"))
+        hanging.listen()
+        with pytest.raises(NoDaemon, match="does not answer: timed out"):
+            ask(tmp_path / "api.sock", "GET", "/status")
+
+
+def test_who_may_not_use_the_socket_is_told_who_may(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The socket's permissions are its authorisation."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(client._UnixConnection, "connect", refused)
+    with pytest.raises(NoDaemon, match="member of the group edge-energy"):
+        ask(tmp_path / "api.sock", "GET", "/status")
+
+
+def test_the_socket_is_where_the_configuration_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named or in the environment; without any, the installed daemon's."""
+    monkeypatch.delenv("EDGE_ENERGY_CONFIG", raising=False)
+    assert client.find_socket(None) == client.DEFAULT_SOCKET
+    config = tmp_path / "edge-energy.toml"
+    config.write_text(f'[appliance]\nruntime_dir = "{tmp_path}"\n')
+    assert client.find_socket(config) == tmp_path / "api.sock"
+    monkeypatch.setenv("EDGE_ENERGY_CONFIG", str(config))
+    assert client.find_socket(None) == tmp_path / "api.sock"

@@ -1,0 +1,286 @@
+"""Delivery finds what is bad, confirms what is safe, and sets nothing aside that the far side may be guilty of."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from edge_energy.delivery import TOO_MANY_REJECTIONS, Delivery
+from edge_energy.errors import Rejected, TooLarge, Unavailable
+from edge_energy.interfaces import Batch, Entry
+from tests.unit.samples import entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SOON = 5.0
+
+
+class FakeOutbox:
+    """Entries 1 to `newest`, read in order; remembers what became of them."""
+
+    def __init__(self, newest: int) -> None:
+        self.newest = newest
+        self.read_to = 0
+        self.confirmed: list[tuple[int, int]] = []
+        self.aside: dict[int, str] = {}
+        self.rewinds = 0
+        self.empty = asyncio.Event()
+        """Set when somebody waits for more than there is."""
+        self.more = asyncio.Event()
+
+    def add(self, count: int) -> None:
+        """Record more."""
+        self.newest += count
+        self.empty.clear()
+        self.more.set()
+
+    async def wait(self, count: int = 1) -> None:
+        """Wait for so many."""
+        while self.newest - self.read_to < count:
+            if count == 1:
+                self.empty.set()
+            self.more.clear()
+            await self.more.wait()
+
+    async def read(self, limit: int) -> Batch | None:
+        """Give the next."""
+        first, last = self.read_to + 1, min(self.read_to + limit, self.newest)
+        self.read_to = last
+        return Batch([entry(position) for position in range(first, last + 1)], first, last) if first <= last else None
+
+    def confirm(self, batch: Batch) -> None:
+        """Note the range."""
+        self.confirmed.append((batch.first, batch.last))
+
+    def set_aside(self, entry: Entry, reason: str) -> None:
+        """Note the reason."""
+        self.aside[entry.position] = reason
+
+    def rewind(self) -> None:
+        """Begin again."""
+        self.rewinds += 1
+        self.read_to = 0
+
+
+class FakeSink:
+    """Refuses what it is told to; keeps what it accepted, request by request."""
+
+    name = "fake"
+
+    def __init__(self, verdict: Callable[[list[int]], None], batch_size: int = 1000, batch_age: float = 0) -> None:
+        self.batch_size = batch_size
+        self.batch_age = batch_age
+        self.verdict = verdict
+        self.requests: list[list[int]] = []
+        self.accepted: list[int] = []
+        self.open = 0
+
+    async def __aenter__(self) -> Self:
+        self.open += 1
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.open -= 1
+
+    async def write(self, entries: Sequence[Entry]) -> None:
+        """Accept what is not refused."""
+        positions = [entry.position for entry in entries]
+        self.requests.append(positions)
+        assert self.open
+        self.verdict(positions)
+        self.accepted += positions
+
+
+def rejecting(*bad: int, certain: bool = False) -> Callable[[list[int]], None]:
+    """Refuse every batch that has one of these, as InfluxDB does."""
+    known = {*bad}
+
+    def verdict(positions: list[int]) -> None:
+        if found := known.intersection(positions):
+            raise Rejected(f"bad {min(found)}", certain=certain)
+
+    return verdict
+
+
+def fine(_positions: list[int]) -> None:
+    """Accept."""
+
+
+async def deliver(delivery: Delivery, outbox: FakeOutbox) -> None:
+    """Run until nothing is left to read; what ends the run before is raised."""
+    running, idle = asyncio.create_task(delivery.run()), asyncio.create_task(outbox.empty.wait())
+    try:
+        async with asyncio.timeout(SOON):
+            await asyncio.wait([running, idle], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running
+    finally:
+        running.cancel()
+        idle.cancel()
+        await asyncio.wait([running])
+
+
+async def test_everything_is_delivered_in_order_and_confirmed_batch_by_batch() -> None:
+    """The plain case, and that the sink is open exactly while it is used."""
+    outbox, sink = FakeOutbox(2_500), FakeSink(fine)
+    delivery = Delivery(sink, outbox)
+    await deliver(delivery, outbox)
+    assert sink.accepted == [*range(1, 2_501)]
+    assert outbox.confirmed == [(1, 1_000), (1_001, 2_000), (2_001, 2_500)]
+    assert (delivery.delivered, sink.open, delivery.up.is_set()) == (2_500, 0, True)
+
+
+@pytest.mark.parametrize("bad", [1, 2, 500, 617, 999])
+async def test_halving_finds_the_bad_entry_among_a_thousand(bad: int) -> None:
+    """One bad entry costs some twenty requests and nothing else: 999 arrive, it is named with its reason."""
+    outbox, sink = FakeOutbox(1_000), FakeSink(rejecting(bad))
+    await deliver(Delivery(sink, outbox), outbox)
+    assert sink.accepted == [position for position in range(1, 1_001) if position != bad]
+    assert outbox.aside == {bad: f"bad {bad}"}
+    assert outbox.confirmed == [(1, 1_000)]
+    assert len(sink.requests) <= 25
+
+
+async def test_a_suspect_is_set_aside_only_after_something_later_was_accepted() -> None:
+    """While nothing after it was accepted, the far side may be at fault: neither set aside nor confirmed."""
+    outbox, sink = FakeOutbox(10), FakeSink(rejecting(10))
+    delivery = Delivery(sink, outbox)
+    await deliver(delivery, outbox)
+    assert (sink.accepted, outbox.aside, outbox.confirmed) == ([*range(1, 10)], {}, [])
+    outbox.add(1)
+    await deliver(delivery, outbox)
+    assert outbox.aside == {10: "bad 10"}
+    assert outbox.confirmed[-1][-1] == 11
+
+
+async def test_nothing_is_confirmed_before_its_suspects_are_resolved() -> None:
+    """A batch waits for the verdict on its last entry, and so do those before it that had suspects."""
+    outbox, sink = FakeOutbox(30), FakeSink(rejecting(*range(8, 25)), batch_size=10)
+    confirmed_at: list[list[int]] = []
+    confirm = outbox.confirm
+
+    def note(batch: Batch) -> None:
+        confirmed_at.append([*sink.accepted])
+        confirm(batch)
+
+    outbox.confirm = note  # type: ignore[method-assign]
+    await deliver(Delivery(sink, outbox), outbox)
+    assert outbox.confirmed == [(1, 10), (11, 20), (21, 30)]
+    assert all(25 in accepted for accepted in confirmed_at)
+    assert [*outbox.aside] == [*range(8, 25)]
+
+
+async def test_a_hundred_refusals_in_a_row_are_the_far_side_s_fault() -> None:
+    """Then it is `Unavailable`, nothing of them is set aside or confirmed, and the next run begins with them."""
+    outbox = FakeOutbox(1_000)
+    sink = FakeSink(rejecting(*range(11, 1_001)))
+    delivery = Delivery(sink, outbox)
+    for run in (1, 2):
+        with pytest.raises(Unavailable, match="refused 100 entries in a row, the last because: bad"):
+            await deliver(delivery, outbox)
+        assert (outbox.aside, outbox.confirmed, outbox.rewinds, sink.open) == ({}, [], run, 0)
+    sink.verdict = fine
+    await deliver(delivery, outbox)
+    assert {*sink.accepted} == {*range(1, 1_001)}
+    assert outbox.aside == {}
+
+
+async def test_one_less_than_a_hundred_is_the_data_s_fault() -> None:
+    """Ninety-nine bad entries in a row do not stop a sink."""
+    bad = [*range(500, 500 + TOO_MANY_REJECTIONS - 1)]
+    outbox, sink = FakeOutbox(1_000), FakeSink(rejecting(*bad))
+    await deliver(Delivery(sink, outbox), outbox)
+    assert [*outbox.aside] == bad
+    assert outbox.confirmed == [(1, 1_000)]
+
+
+async def test_certain_refusals_never_count() -> None:
+    """A field-type conflict names the data itself: a thousand of them are a thousand bad entries."""
+    outbox, sink = FakeOutbox(1_000), FakeSink(rejecting(*range(1, 1_001), certain=True))
+    delivery = Delivery(sink, outbox)
+    await deliver(delivery, outbox)
+    assert [*outbox.aside] == [*range(1, 1_001)]
+    assert (outbox.confirmed, delivery.set_aside, delivery.delivered) == ([(1, 1_000)], 1_000, 0)
+
+
+async def test_too_large_batches_are_halved_and_stay_small() -> None:
+    """The far side is asked for the size it takes once, not with every batch; nothing is lost or reordered."""
+
+    def at_most_300(positions: list[int]) -> None:
+        if len(positions) > 300:
+            raise TooLarge("too large")
+
+    outbox, sink = FakeOutbox(3_000), FakeSink(at_most_300)
+    await deliver(Delivery(sink, outbox), outbox)
+    assert sink.accepted == [*range(1, 3_001)]
+    assert [len(request) for request in sink.requests[:3]] == [1_000, 500, 250]
+    assert all(len(request) <= 300 for request in sink.requests if request[0] > 1_000)
+    assert outbox.aside == {}
+
+
+async def test_an_entry_that_is_too_large_alone_is_set_aside() -> None:
+    """It would block the sink for ever otherwise."""
+
+    def verdict(positions: list[int]) -> None:
+        if 5 in positions:
+            raise TooLarge("413")
+
+    outbox, sink = FakeOutbox(8), FakeSink(verdict)
+    await deliver(Delivery(sink, outbox), outbox)
+    assert outbox.aside == {5: "too large even alone: 413"}
+    assert outbox.confirmed == [(1, 8)]
+
+
+async def test_an_outage_confirms_nothing_and_delivers_again() -> None:
+    """`Unavailable` goes to the supervisor with the peer's wish; the next run starts at the oldest unconfirmed."""
+
+    def away(positions: list[int]) -> None:
+        if 6 in positions:
+            raise Unavailable("away", retry_after=7)
+
+    outbox, sink = FakeOutbox(10), FakeSink(away, batch_size=5)
+    delivery = Delivery(sink, outbox)
+    with pytest.raises(Unavailable, match="away") as caught:
+        await deliver(delivery, outbox)
+    assert caught.value.retry_after == 7
+    assert (outbox.confirmed, sink.open) == ([(1, 5)], 0)
+    sink.verdict = fine
+    await deliver(delivery, outbox)
+    assert {*sink.accepted} == {*range(1, 11)}
+
+
+async def test_a_small_batch_goes_when_its_oldest_has_waited_long_enough() -> None:
+    """`batch_age` bounds how long a lone reading waits for company; a full batch does not wait."""
+    outbox, sink = FakeOutbox(3), FakeSink(fine, batch_size=5, batch_age=0.1)
+    running = asyncio.create_task(Delivery(sink, outbox).run())
+    began = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(SOON):
+            await outbox.empty.wait()
+        assert asyncio.get_running_loop().time() - began >= 0.09
+        assert sink.requests == [[1, 2, 3]]
+        sink.batch_age = 3600.0
+        outbox.add(5)
+        async with asyncio.timeout(SOON):
+            await outbox.empty.wait()
+        assert sink.requests[1:] == [[4, 5, 6, 7, 8]]
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_a_batch_without_entries_is_confirmed_without_a_request() -> None:
+    """What is no longer there, or unreadable, must not be owed for ever."""
+    outbox, sink = FakeOutbox(0), FakeSink(fine)
+
+    async def read_nothing(limit: int) -> Batch | None:  # noqa: ARG001 - as the outbox has it
+        outbox.read_to = outbox.newest
+        return Batch([], 1, 9)
+
+    outbox.read = read_nothing  # type: ignore[method-assign]
+    outbox.newest = 9
+    await deliver(Delivery(sink, outbox), outbox)
+    assert (sink.requests, outbox.confirmed) == ([], [(1, 9)])

@@ -1,0 +1,41 @@
+"""The live state is the newest of every value, at once."""
+
+from __future__ import annotations
+
+from edge_energy.live import DeviceState, Live
+from edge_energy.reading import Reading, Values
+from tests.unit.samples import NOON
+
+
+def test_an_update_is_seen_at_once_and_keeps_what_it_does_not_say() -> None:
+    """Synchronously, before any commit; a payload with one value does not erase the others."""
+    live = Live()
+    live.update(Reading("plug", NOON, {"power": 5.0, "output": True}))
+    live.update(Reading("plug", NOON + 1, {"power": 6.0}))
+    live.update(Reading("meter", None, {"energy": 1.0}))
+    assert live.devices == {
+        "plug": DeviceState("plug", time=NOON + 1, values={"power": 6.0, "output": True}),
+        "meter": DeviceState("meter", values={"energy": 1.0}),
+    }
+    assert live.updates == 3
+
+
+def test_the_state_is_not_the_reading_itself() -> None:
+    """What is being recorded must not change with the next update."""
+    live = Live()
+    values: Values = {"power": 5.0}
+    live.update(Reading("plug", NOON, values))
+    live.update(Reading("plug", NOON, {"power": 6.0}))
+    assert values == {"power": 5.0}
+
+
+def test_names_and_availability_may_come_before_and_after_readings() -> None:
+    """First seen is enough; nothing needs registering, and nothing is forgotten by what comes later."""
+    live = Live()
+    live.availability("plug", available=True)
+    live.describe("plug", "salle/à manger", "Innr SP 240")
+    live.update(Reading("plug", NOON, {"power": 5.0}))
+    live.availability("plug", available=False)
+    assert live.devices == {
+        "plug": DeviceState("salle/à manger", "Innr SP 240", available=False, time=NOON, values={"power": 5.0})
+    }

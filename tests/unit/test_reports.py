@@ -1,0 +1,204 @@
+"""What people read says what is wrong, in words and units of theirs, and shows nothing that is not there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_energy import reports
+from tests.unit.samples import NOON
+
+SOURCE: dict[str, Any] = {
+    "name": "mqtt broker:1883",
+    "connected": True,
+    "unavailable_seconds": None,
+    "last_error": None,
+    "last_message_seconds_ago": 3.2,
+    "protocol": "5",
+    "granted_qos": {"zigbee2mqtt/+": 1, "house/#": "refused"},
+    "received_qos": {"0": 7, "1": 5},
+    "recorded": 12,
+    "live": 11,
+    "backlog": 1,
+    "redelivered": 0,
+    "repeated": 2,
+    "retained": 0,
+    "unreadable": 4,
+    "not_recorded": 6,
+    "implausible": 1,
+    "unreadable_topics": {"house/odd": {"count": 4, "reason": "not JSON"}},
+    "unacknowledged": 3,
+    "window": 20,
+    "in_backlog": True,
+    "sessions_lost": 0,
+    "zigbee2mqtt": {"online": False, "version": "2.14.0", "merged_cache": True},
+}
+SINK: dict[str, Any] = {
+    "name": "influxdb",
+    "connected": False,
+    "unavailable_seconds": 3700.0,
+    "last_error": "http://db answered 401: correct [influxdb] token",
+    "lag_entries": 1234,
+    "lag_seconds": 90.0,
+    "delivered": 10,
+    "set_aside": 2,
+    "last_success_seconds_ago": None,
+}
+JOURNAL: dict[str, Any] = {
+    "bytes": 3 * 2**20,
+    "budget_bytes": 2**30,
+    "full": False,
+    "newest_position": 500,
+    "oldest_position": None,
+    "oldest_time": None,
+    "commits": 9,
+    "entries": 500,
+    "bytes_written": None,
+    "trimmed": 0,
+    "dropped_ever": 0,
+    "refused": 0,
+    "set_aside": 2,
+    "recovered": None,
+}
+REPORT: dict[str, Any] = {
+    "appliance": "house-1",
+    "version": "0.1.0",
+    "up_seconds": 93_784.0,
+    "clock_trusted": True,
+    "devices": 2,
+    "live_updates": 11,
+    "sources": [SOURCE],
+    "sinks": [SINK],
+    "journal": JOURNAL,
+}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "house-1: edge-energy 0.1.0, up 1 d 2 h, 2 devices, 11 live updates",
+        "mqtt broker:1883  connected (MQTT 5), last message 3 s ago",
+        "! the broker refuses the subscription house/#",
+        "! most messages come at QoS 0 and are lost while the daemon is away",
+        "! still receiving what the broker kept",
+        "! 6 messages came while the disk was full",
+        "Zigbee2MQTT 2.14.0 OFFLINE",
+        "! Zigbee2MQTT repeats old values: set advanced.cache_state to false",
+        "! 4 unreadable on house/odd: not JSON",
+        "unacknowledged 3 of a window of 20",
+        "influxdb  NOT CONNECTED for 1 h 1 min: http://db answered 401: correct [influxdb] token",
+        "lag 1234 entries, 1 min 30 s",
+        "! 2 entries refused and set aside: see `edge-energy journal rejections`",
+        "journal  3.0 MiB of 1.0 GiB, positions 0 to 500, oldest never",
+    ],
+)
+def test_status_says(said: str) -> None:
+    """Every trouble has a line, with what to do about it where something can be done."""
+    assert said in reports.status(REPORT)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"clock_trusted": False}, "! The date is not known yet"),
+        ({"sinks": []}, "No sink is configured: readings stay in the journal."),
+        ({"journal": JOURNAL | {"full": True}}, "! THE DISK IS FULL"),
+        ({"journal": JOURNAL | {"dropped_ever": 3}}, "! readings were dropped because [journal] max_size is used up"),
+        ({"journal": JOURNAL | {"recovered": "the file was damaged"}}, "! the file was damaged"),
+        ({"journal": JOURNAL | {"bytes_written": 2048}}, "2.0 KiB written"),
+    ],
+)
+def test_status_says_only_when_it_is_so(change: dict[str, Any], said: str) -> None:
+    """A healthy appliance shows no warnings."""
+    assert said not in reports.status(REPORT)
+    assert said in reports.status(REPORT | change)
+
+
+def test_a_healthy_source_has_no_warning() -> None:
+    """An exclamation mark means that somebody should act."""
+    calm = {"granted_qos": {}, "received_qos": {"0": 0, "1": 5}, "not_recorded": 0, "unreadable_topics": {}}
+    calm |= {"in_backlog": False, "last_message_seconds_ago": None}
+    source = SOURCE | calm | {"zigbee2mqtt": {"online": True, "version": "2", "merged_cache": False}}
+    text = reports.status(REPORT | {"sources": [source], "sinks": []})
+    assert "!" not in text
+    assert "nothing heard yet" in text
+
+
+def test_devices_stand_in_columns_with_their_units() -> None:
+    """The usual quantities come first, a friendly name only where it is another, offline devices say so."""
+    report: list[dict[str, Any]] = [
+        {"device": "zigbee-1", "name": "salle/é", "available": None, "time": None, "values": {"energy": 12_345.0}},
+        {
+            "device": "plug",
+            "name": "plug",
+            "available": False,
+            "time": NOON,
+            "values": {"voltage": 230.1, "power": 46.94, "output": True, "linkquality": 3.0},
+        },
+        {"device": "odd", "name": "odd", "available": True, "time": None, "values": {"a": 1.0, "b": 2.0}},
+    ]
+    head, one, two, three = reports.devices(report).splitlines()
+    assert one.split() == ["zigbee-1", "salle/é", "never", "12.35", "kWh"]
+    assert two.split() == ["plug", "OFFLINE", "ON", "46.94", "W", "230.1", "V"]
+    assert three.endswith("2 other values")
+    assert head.index("VALUES") == one.index("12.35") == two.index("ON  46.94")
+    assert reports.devices([]) == "No device was heard of yet."
+
+
+def test_every_shown_quantity_has_a_unit() -> None:
+    """A quantity that is added to the table can be printed."""
+    for name in reports._SHOWN:
+        assert reports.value(name, name == "output" or 1234.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (3_600, "1 h"),
+        (3_661, "1 h 1 min"),
+        (86_400, "1 d"),
+        (90_000, "1 d 1 h"),
+        (8_640_000, "100 d"),
+    ],
+)
+def test_durations_have_the_two_units_that_matter(seconds: float, text: str) -> None:
+    """Nobody wants to count seconds of a week."""
+    assert reports.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (2**20, "1.0 MiB"), (2**30, "1.0 GiB"), (2**41, "2048.0 GiB")],
+)
+def test_sizes_are_binary(count: int, text: str) -> None:
+    """As the settings write them."""
+    assert reports.size(count) == text
+
+
+def test_the_tail_and_the_rejections_are_lines() -> None:
+    """One line per entry, whatever is in it; an empty list says that it is empty."""
+    entry = {"position": 7, "time": NOON, "kind": "reading", "device": "plug", "body": {"é": 1.0, "b": "x\ny"}}
+    assert reports.tail([entry]).endswith('reading    plug  {"é": 1.0, "b": "x\\ny"}')
+    assert reports.tail([entry]).count("\n") == 0
+    assert reports.tail([]) == "The journal is empty."
+    unreadable = {"time": None, "origin": "mqtt t", "reason": "not JSON", "payload": "a\nb" * 200}
+    text = reports.rejections(
+        {"set_aside": [{"sink": "influxdb", "position": 3, "reason": "bad"}], "unreadable": [unreadable]}
+    )
+    first, second = text.splitlines()
+    assert first == "influxdb refused entry 3: bad"
+    assert second.startswith("never  unreadable on mqtt t: not JSON: 'a\\nba")
+    assert len(second) < 250
+    assert reports.rejections({"set_aside": [], "unreadable": []}) == "Nothing was refused or unreadable."
+
+
+def test_programs_get_json() -> None:
+    """The same report, with every character as it is."""
+    assert json.loads(reports.as_json(REPORT)) == REPORT
+    assert "é" in reports.as_json({"name": "é"})
