@@ -11,8 +11,9 @@ from edge_energy.reading import UNIT_FACTORS, Reading, Values
 if TYPE_CHECKING:
     from edge_energy.config import Sensor
 
-INCREMENT = "energy_increment"
-_ENERGY = ("energy", "energy_returned")
+INCREMENTS = {"energy_increment": "energy", "energy_returned_increment": "energy_returned"}
+"""Under which names increments stand until the source has summed them, and into which counters."""
+_INCREMENT_OF = {counter: name for name, counter in INCREMENTS.items()}
 _PLACE = re.compile(r"\{(\d+)\}")
 
 
@@ -37,7 +38,7 @@ class JsonSensor:
         return _PLACE.sub(lambda place: wild[int(place[1]) - 1], self._device)
 
     def reading(self, device: str, payload: bytes) -> Reading:
-        """Make a reading of a payload; increments stand under `energy_increment` (Wh), for the source to sum."""
+        """Make a reading of a payload; increments (Wh) stand under the names of `INCREMENTS`, to be summed."""
         decoded = json_payload.parse(payload)
         values: Values = {}
         implausible = False
@@ -47,12 +48,12 @@ class JsonSensor:
                 own_time = value
                 continue
             name = self._keys.get(key) if self._keys else key.replace(".", "_")
-            if name is None:
+            if name is None or name in INCREMENTS:  # a sensor's own value of that name would be summed
                 continue
             number = _number(value) if type(value) is str and name != "output" else value
-            energy = name in _ENERGY
+            energy = name in _INCREMENT_OF
             if energy and self.increments:
-                name = INCREMENT if name == "energy" else f"{name}_increment"
+                name = _INCREMENT_OF[name]
             if json_payload.put(values, name, number, self._factor if energy else 1.0):
                 implausible = True
                 self.implausible += 1

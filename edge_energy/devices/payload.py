@@ -23,6 +23,7 @@ MOST_VALUES = 256
 LONGEST_NAME = 128
 _ON_OFF = {"ON": True, "OFF": False, "on": True, "off": False}
 _EARLIEST = 1_577_836_800_000_000_000  # 2020-01-01; a device's clock before that was never set
+_DECIMALS = 6  # of a converted value; no meter is that exact
 _EPOCHS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))  # ns per unit, by how large the number is
 _FINER = re.compile(r"[.,][0-9]{6}([0-9]{1,3})")  # than a microsecond
 _FUTURE = 300_000_000_000  # ns that a device's clock may be ahead of ours
@@ -69,7 +70,9 @@ def put(values: Values, name: str, value: object, factor: float = 1.0) -> bool:
     if kind is not float and kind is not int and kind is not bool:
         return False
     try:
-        number = float(value) * factor  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
+        if factor != 1.0:  # 12.35 kWh are 12350 Wh, not 12349.999999999998
+            number = round(number * factor, _DECIMALS)
     except OverflowError:
         return True
     if factor == UNIT_FACTORS["°F"]:

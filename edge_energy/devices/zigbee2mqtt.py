@@ -85,10 +85,10 @@ class Bridge:
         changed = []
         for device in devices:
             old = before.get(device.id)
-            if old is not None and (old.name, old.model) == (device.name, device.model):
+            if old is not None:  # whatever its name is now, what was last heard of it stays
                 device.output, device.last, device.stale = old.output, old.last, old.stale
                 device.stale_until = old.stale_until
-            else:
+            if old is None or (old.name, old.model) != (device.name, device.model):
                 changed.append(device)
         return changed
 

@@ -27,11 +27,13 @@ log = structlog.get_logger()
 # Positions of a recovered file go on far above the highest known: those that were lost are never given again.
 GAP = 1_000_000
 _BULK = 10_000
-_TABLES = ("meta", "entries", "pending", "set_aside", "state", "devices", "sources", "boots", "anchors", "unreadable")
+_TABLES: tuple[str, ...] = ("meta", "entries", "pending", "set_aside", "state", "unreadable")
+_TABLES += ("devices", "sources", "boots", "shapes", "anchors")
 _SEALED_COLUMNS = {
     "devices": "id, name",
     "sources": "id, name",
     "boots": "id, uuid",
+    "shapes": "id, names",
     "anchors": "boot, uptime, time, quality",
 }
 

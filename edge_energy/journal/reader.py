@@ -10,6 +10,7 @@ import orjson
 
 from edge_energy.errors import JournalError
 from edge_energy.interfaces import Entry
+from edge_energy.journal import shapes
 from edge_energy.journal.dating import Anchors
 from edge_energy.journal.files import mark_suspect, open_database
 from edge_energy.journal.rows import KINDS, Row
@@ -48,6 +49,7 @@ class Reader:
         self._db = open_database(path)
         self._db.execute("PRAGMA query_only=ON")
         self._names: dict[int, str] = {}
+        self._shapes: dict[int, shapes.Names] = {}
         self._anchors = Anchors([])
         self._last_uptimes: dict[int, int] = {}
 
@@ -81,7 +83,7 @@ class Reader:
         if dated is None:
             return None
         position, kind, device, *_ = row
-        body = orjson.loads(row.body)
+        body = self._body(row.body)
         return Entry(position, KINDS[kind], self._device(device), dated[0], dated[1], row.boot, row.uptime, body)
 
     def _rows(self, first: int, last: int, limit: int) -> list[Row]:
@@ -95,6 +97,16 @@ class Reader:
                 return [Row(*columns) for columns in self._db.execute(_RANGE, (first, last, limit)).fetchall()]
         except sqlite3.Error as error:
             raise self._failed(error) from error
+
+    def _body(self, stored: str) -> dict[str, Any]:
+        number = shapes.number(stored)
+        if number is None:
+            decoded: dict[str, Any] = orjson.loads(stored)
+            return decoded
+        if number not in self._shapes:
+            rows = self.query("SELECT id, names FROM shapes")
+            self._shapes = {known: shapes.decode_names(names) for known, names in rows}
+        return shapes.join(self._shapes.get(number, ()), stored)
 
     def _device(self, number: int) -> str:
         name = self._names.get(number)
@@ -129,7 +141,9 @@ class Reader:
             depth,
             limit,
         )
-        return [(packet, self._device(device), body) for packet, device, body in rows]
+        return [
+            (packet, self._device(device), orjson.dumps(self._body(body)).decode()) for packet, device, body in rows
+        ]
 
     def tail(self, count: int, boot: int) -> list[Entry]:
         """Return the newest entries, oldest first; what cannot be dated or trusted is left out."""

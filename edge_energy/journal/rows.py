@@ -48,7 +48,10 @@ def checksum(  # noqa: PLR0913 - a row has that many columns
     origin: int | None,
     body: bytes,
 ) -> int:
-    """Return the CRC-32 of a row: one digit changed on disk must not become a measurement."""
+    """Return the CRC-32 of a row: one digit changed on disk must not become a measurement.
+
+    Signed, because SQLite stores that in a byte less.
+    """
     fixed = _FIXED.pack(
         position,
         kind,
@@ -59,4 +62,5 @@ def checksum(  # noqa: PLR0913 - a row has that many columns
         uptime,
         _NULL if origin is None else origin,
     )
-    return crc32(body, crc32(fixed))
+    unsigned = crc32(body, crc32(fixed))
+    return unsigned - 2**32 if unsigned >= 2**31 else unsigned

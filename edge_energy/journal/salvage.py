@@ -27,7 +27,7 @@ _LOCAL, _LOCAL_LEAST = _PAGE - 35, (_PAGE - 12) * 32 // 255 - 23  # bytes of a l
 _LARGEST = 2**20  # bytes of a record; what a garbled length claims is not followed further
 _SIZES = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # of a column, by serial type
 _ENTRY = (type(None), int, int, int | None, int | None, int, int, int | None, int, str)
-_SEALED = {"devices": 2, "sources": 2, "boots": 2, "anchors": 4}  # columns before the seal
+_SEALED = {"devices": 2, "sources": 2, "boots": 2, "shapes": 2, "anchors": 4}  # columns before the seal
 _CHANGING = {
     "meta": (str, int),
     "pending": (str, int, int | None),

@@ -26,6 +26,13 @@ CREATE TABLE boots (
     seal TEXT AS ('boots ' || id || ' ' || uuid) STORED,
     UNIQUE (id, uuid, seal)
 );
+-- The names of the values in a reading's body (see shapes.py): a JSON array.
+CREATE TABLE shapes (
+    id    INTEGER PRIMARY KEY,
+    names TEXT NOT NULL UNIQUE,
+    seal  TEXT AS ('shapes ' || id || ' ' || names) STORED,
+    UNIQUE (id, names, seal)
+);
 
 -- When the date was known: at `uptime` ns after boot it was `time` (UTC ns).
 CREATE TABLE anchors (
@@ -47,7 +54,7 @@ CREATE TABLE entries (
     uptime   INTEGER NOT NULL,          -- CLOCK_BOOTTIME ns at arrival
     origin   INTEGER,                   -- source id << 16 | MQTT packet id
     crc      INTEGER NOT NULL,          -- CRC-32 of all the above and the body
-    body     TEXT NOT NULL              -- JSON object of values
+    body     TEXT NOT NULL              -- of a reading: shape id and JSON array; else a JSON object
 );
 -- The kinds that outlive readings when space runs out; holds no reading, so costs nothing.
 CREATE INDEX entries_rare ON entries (position) WHERE kind != 0;

@@ -11,6 +11,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edge_energy.errors import JournalError, JournalFull
+from edge_energy.interfaces import READING
+from edge_energy.journal import shapes
 from edge_energy.journal.dating import Anchors
 from edge_energy.journal.files import (
     PAGE,
@@ -86,6 +88,7 @@ class Store:
         self.newest = 0
         self.devices: dict[str, int] = {}
         self.sources: dict[str, int] = {}
+        self.shapes: dict[shapes.Names, int] = {}
         self.used = 0
         """Bytes that rows take. What trimming frees is used again, though the file never shrinks."""
         self._reserve = reserve(path)
@@ -107,6 +110,8 @@ class Store:
             self._db.execute("INSERT OR REPLACE INTO state VALUES ('journal/newest', NULL, ?)", (str(self.newest),))
         self.devices = self._names("devices")
         self.sources = self._names("sources")
+        known_shapes = self._db.execute("SELECT id, names FROM shapes")
+        self.shapes = {shapes.decode_names(names): number for number, names in known_shapes}
         known = "SELECT id FROM boots WHERE uuid = ?"
         if self._value(known, boot) is None:
             self._db.execute("INSERT INTO boots (uuid) VALUES (?)", (boot,))
@@ -162,6 +167,12 @@ class Store:
                     f"INSERT OR IGNORE INTO {table} (id, {name}) "
                     f"SELECT DISTINCT {column}, 'unknown-' || {column} FROM entries"
                 )
+            number = "CAST(body AS INTEGER)"
+            self._db.execute(
+                f"INSERT OR IGNORE INTO shapes (id, names) SELECT DISTINCT {number}, "
+                f"'[\"unknown-' || {number} || '\"]' "
+                "FROM entries WHERE kind = 0 AND substr(body, 1, 1) != '{'"
+            )
 
     def has(self, position: int) -> bool:
         """Tell whether there is an entry at a position."""
@@ -171,13 +182,15 @@ class Store:
 
     def commit(self, commit: Commit) -> int:
         """Write one transaction, durable on return; give its newest position."""
-        names = len(self.devices)
+        devices, forms = len(self.devices), len(self.shapes)
         try:
             with self._transaction():
                 newest = self._insert(commit.entries)
                 self._write_small(commit)
         except BaseException:
-            self._forget_devices(names)
+            # What the transaction would have named is not there.
+            _forget_behind(self.devices, devices)
+            _forget_behind(self.shapes, forms)
             raise
         self.newest = newest
         self._measure()
@@ -190,8 +203,9 @@ class Store:
             position += 1
             number = KIND_NUMBERS[kind]
             device_id = self.devices.get(device) or self._add_device(device)
-            crc = checksum(position, number, device_id, time, span, self.boot, uptime, origin, body.encode())
-            flat += (position, number, device_id, time, span, self.boot, uptime, origin, crc, body)
+            stored = self._pack(body) if kind == READING else body
+            crc = checksum(position, number, device_id, time, span, self.boot, uptime, origin, stored.encode())
+            flat += (position, number, device_id, time, span, self.boot, uptime, origin, crc, stored)
         start, rows = 0, len(entries)
         for size in _CHUNKS:
             while rows - start >= size:
@@ -199,16 +213,21 @@ class Store:
                 start += size
         return position
 
+    def _pack(self, body: str) -> str:
+        names, values = shapes.split(body)
+        number = self.shapes.get(names)
+        if number is None:
+            if len(self.shapes) >= shapes.MOST:
+                return body
+            number = self.shapes[names] = max(self.shapes.values(), default=0) + 1
+            self._db.execute("INSERT INTO shapes VALUES (?, ?)", (number, shapes.encode_names(names)))
+        return f"{number}{values}"
+
     def _add_device(self, name: str) -> int:
         number = max(self.devices.values(), default=0) + 1
         self._db.execute("INSERT INTO devices VALUES (?, ?)", (number, name))
         self.devices[name] = number
         return number
-
-    def _forget_devices(self, count: int) -> None:
-        """Undo `_add_device` after a transaction that failed."""
-        for name in list(self.devices)[count:]:
-            del self.devices[name]
 
     def source(self, name: str) -> int:
         """Return the number of a source, given for ever."""
@@ -216,6 +235,8 @@ class Store:
             with self._transaction():
                 self._db.execute("INSERT INTO sources (name) VALUES (?)", (name,))
             self.sources = self._names("sources")
+        known_shapes = self._db.execute("SELECT id, names FROM shapes")
+        self.shapes = {shapes.decode_names(names): number for number, names in known_shapes}
         return self.sources[name]
 
     def _write_small(self, commit: Commit) -> None:
@@ -352,3 +373,8 @@ class Store:
             raise no_space(self.path) from error
         mark_suspect(self.path, error)
         raise JournalError(f"{self.path}: {error}") from error
+
+
+def _forget_behind(numbers: dict[Any, int], count: int) -> None:
+    for name in list(numbers)[count:]:
+        del numbers[name]

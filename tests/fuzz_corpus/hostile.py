@@ -94,7 +94,7 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
 )
 json_payloads = st.dictionaries(_KEYS, _JSON, max_size=8).map(lambda decoded: json.dumps(decoded).encode())
 any_payloads = json_payloads | st.binary(max_size=64) | _JSON.map(lambda decoded: json.dumps(decoded).encode())
-any_payloads |= st.sampled_from(list(PAYLOADS.values()))
+any_payloads |= st.sampled_from([payload for payload in PAYLOADS.values() if len(payload) < 10_000])
 
 
 def assert_sound(values: Values) -> None:

@@ -104,10 +104,7 @@ class Connection:
             password = settings.password
             client.username_pw_set(settings.username, password.get_secret_value() if password else None)
         if settings.tls:
-            context = ssl.create_default_context(cafile=settings.ca_file)
-            if settings.cert_file is not None:
-                context.load_cert_chain(settings.cert_file, settings.key_file)
-            client.tls_set_context(context)
+            client.tls_set_context(self._make_tls())
         client.will_set(self._will.topic, self._will.offline, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -117,11 +114,25 @@ class Connection:
         client.on_socket_unregister_write = lambda *_: None
         return client
 
+    def _make_tls(self) -> ssl.SSLContext:
+        settings = self._settings
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+            if settings.cert_file is not None:
+                context.load_cert_chain(settings.cert_file, settings.key_file)
+        except OSError as error:
+            why = f"correct [[mqtt]] ca_file, cert_file and key_file for {self._address}: {error}"
+            raise Unavailable(why) from error
+        return context
+
     # -- connecting -------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         try:
             await in_thread(self._connect)
+        except ssl.SSLCertVerificationError as error:
+            why = f"{self._address} has a certificate that is not trusted: {error.verify_message}"
+            raise Unavailable(f"{why} (correct [[mqtt]] ca_file or host)") from error
         except (OSError, ValueError, paho.WebsocketConnectionError) as error:
             raise Unavailable(f"cannot connect to {self._address}: {error}") from error
         client = self._client

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import structlog
 
-from edge_energy.devices.json_sensor import INCREMENT
+from edge_energy.devices.json_sensor import INCREMENTS
 from edge_energy.devices.payload import believable
 from edge_energy.devices.zigbee2mqtt import AFTER_SWITCH
 from edge_energy.errors import JournalFull, Unavailable, UnreadablePayload
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_energy.clock import Clock
     from edge_energy.config import Mqtt
+    from edge_energy.devices.zigbee2mqtt import Device
     from edge_energy.interfaces import Durable, Recorder
     from edge_energy.live import Live
     from edge_energy.sources.mqtt.packets import Message
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LATE = 60_000_000_000  # ns; a reading that is older says nothing of the present
+_EXACT = 2.0**53  # above it not every whole number is a float
 QUIET = 0.5  # seconds without a message after which a broker may be waiting for acknowledgements
 MOST_UNDURABLE = 4_000  # entries on their way to the disk; more would only fill the memory
 
@@ -201,7 +203,7 @@ class Intake:
         counters.backlog += old and not message.retain
         if packet:
             self.redelivery.remember(packet, device, identity)
-        if INCREMENT in values:
+        if not INCREMENTS.keys().isdisjoint(values):
             values = self._sum(device, values)
             body = _encode(values)
         self._entries.append(
@@ -218,17 +220,19 @@ class Intake:
         return max(1, now - self.offline_since)
 
     def _sum(self, device: str, values: Values) -> Values:
-        """Sum an increment into the device's counter; the sum is written in the same transaction."""
-        key = f"counter/{device}"
-        self.totals[key] = self.totals.get(key, 0.0) + values[INCREMENT]
-        self._state[key] = self.totals[key]
-        return {**values, "energy": self.totals[key]}
+        """Sum increments into the device's counters; the sums are written in the same transaction."""
+        summed = dict(values)
+        for name in INCREMENTS.keys() & values.keys():
+            counter = INCREMENTS[name]
+            key = f"counter/{device}" if counter == "energy" else f"counter/{device}/{counter}"
+            self.totals[key] = self._state[key] = summed[counter] = self.totals.get(key, 0.0) + values[name]
+        return summed
 
     # -- recording and acknowledging --------------------------------------------------------------------------
 
     def burst(self) -> bool:
         """Hand what arrived together to the journal; tell whether to read on at once."""
-        self._describe()
+        described = self._describe()
         entries, packets, state = self._entries, self._packets, self._state
         if not entries and not packets:
             return True
@@ -247,6 +251,7 @@ class Intake:
         except JournalFull:
             self.counters.not_recorded += len(entries)
             self._forget(entries)
+            self._routes.described = described  # nobody tells that again
             self._owed = True
             self._work.set()
             return True
@@ -256,16 +261,17 @@ class Intake:
             self._work.set()
         return self._undurable < MOST_UNDURABLE
 
-    def _describe(self) -> None:
-        """Record devices that got a name or a model."""
+    def _describe(self) -> list[Device]:
+        """Record devices that got a name or a model; return them."""
         described, self._routes.described = self._routes.described, []
         if not described or self._routes.bridge is None:
-            return
+            return []
         for device in described:
             now, uptime = self._clock.now()
             body = _encode({"event": "device", "name": device.name, "model": device.model})
             self._entries.append(NewEntry(APPLIANCE, device.id, now, uptime, body))
         self._state[self.bridge_key] = self._routes.bridge.remembered()
+        return described
 
     @property
     def bridge_key(self) -> str:
@@ -328,8 +334,15 @@ class Intake:
 
 
 def _encode(values: dict[str, Any]) -> str:
-    """Return a body. A string, because orjson's bytes hold 4 KiB of memory each, and thousands may be waiting."""
-    return orjson.dumps(values).decode()
+    """Return a body: whole numbers without `.0`, a twentieth of what is written to the card.
+
+    A string, because orjson's bytes hold 4 KiB of memory each, and thousands may be waiting.
+    """
+    compact = {
+        name: int(value) if type(value) is float and value.is_integer() and abs(value) < _EXACT else value
+        for name, value in values.items()
+    }
+    return orjson.dumps(compact).decode()
 
 
 def _identity(body: str, values: Values | None = None) -> str:
@@ -338,10 +351,10 @@ def _identity(body: str, values: Values | None = None) -> str:
     Not the counter that an increment was summed into; not what a merged cache repeats behind a switch: whether it
     does is known only to a process that saw the messages before.
     """
-    if '"output"' not in body and INCREMENT not in body:
+    if '"output"' not in body and "_increment" not in body:
         return body
     kept = dict(orjson.loads(body) if values is None else values)
-    dependent = ("energy",) if INCREMENT in kept else AFTER_SWITCH
-    for name in dependent:
+    summed = [INCREMENTS[name] for name in INCREMENTS.keys() & kept.keys()]
+    for name in summed or AFTER_SWITCH:
         kept.pop(name, None)
     return _encode(kept)

@@ -184,7 +184,6 @@ class MqttSource:
         filters = [Filter(self._marker_topic), *self.routes.filters()]
         wanted = [filter_.topic for filter_ in filters]
         stale = [topic for topic in self._remembered if topic not in wanted]
-        await self._remember([*wanted, *stale])
         if stale and (connection.session_present or self.up.is_set()):  # up: subscribed on this connection already
             await connection.unsubscribe(stale)
             log.info("unsubscribed what the configuration no longer names", source=self.name, topics=stale)

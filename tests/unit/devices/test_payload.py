@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_energy.devices import payload
@@ -30,6 +30,7 @@ def decoded(raw: bytes) -> Values:
     return payload.check(values, implausible=False)
 
 
+@settings(deadline=None)
 @given(any_payloads)
 def test_any_bytes_give_sound_values_or_are_unreadable(raw: bytes) -> None:
     """Nothing that a payload contains raises anything but UnreadablePayload, or enters the journal unsound."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_energy.devices.zigbee2mqtt import Bridge
@@ -41,6 +41,7 @@ def values(bridge: Bridge, payload: Any, uptime: float = 0, name: str = "fridge"
 # -- anything may come --------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(any_payloads, st.booleans(), st.integers(0, 2**63))
 def test_any_bytes_give_a_sound_reading_or_are_unreadable(raw: bytes, merged: bool, uptime: int) -> None:  # noqa: FBT001
     """Nothing that a device publishes raises anything but UnreadablePayload, or makes an unsound reading."""

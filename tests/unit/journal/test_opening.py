@@ -21,7 +21,7 @@ from tests.unit.samples import BOOT, NOON, SECOND, new_entries
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROWS = 3_000
+ROWS = 10_000
 NEXT_BOOT = "22222222-aaaa-bbbb-cccc-000000000002"
 
 
@@ -186,34 +186,39 @@ class PowerCutError(BaseException):
     """The appliance loses power here."""
 
 
-@pytest.mark.parametrize("step", range(12))
-def test_a_power_cut_during_a_repair_costs_nothing(path: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name", "times"),
+    [
+        *((Store, "adopt", times) for times in (0, 1, 10)),
+        *((Store, "begin", times) for times in (0, 1)),
+        *((Store, "close", times) for times in (0,)),
+        *((Path, "rename", times) for times in (0, 1, 2)),
+        *((Path, "unlink", times) for times in (0, 4, 5)),
+    ],
+)
+def test_a_power_cut_during_a_repair_costs_nothing(
+    path: Path, owner: Any, name: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever step of it was the last, the next start completes the repair with every entry."""
     before = fill(path)
     destroy_the_header(path)
-    done = 0
+    original, done = getattr(owner, name), 0
 
-    def cut_before(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
+    def step_or_cut(*arguments: Any, **options: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done > times:
+            raise PowerCutError
+        return original(*arguments, **options)
 
-        def step_or_cut(*arguments: Any, **options: Any) -> Any:
-            nonlocal done
-            done += 1
-            if done > step:
-                raise PowerCutError
-            return original(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, step_or_cut)
-
-    for owner, name in ((Path, "rename"), (Path, "unlink"), (Store, "adopt"), (Store, "begin")):
-        cut_before(owner, name)
-    with pytest.raises(PowerCutError):
-        open_store(path, BOOT)
-    monkeypatch.undo()
-    after, words = opened(path)
+    with monkeypatch.context() as power:
+        power.setattr(owner, name, step_or_cut)
+        with pytest.raises(PowerCutError):
+            open_store(path, BOOT)
+    after, _ = opened(path)
     assert after["entries"] == before["entries"]
     assert after["newest"] >= ROWS + GAP
-    assert words is not None
+    assert opened(path) == (after, None)
 
 
 def test_a_file_of_a_newer_release_is_refused_not_repaired(path: Path) -> None:

@@ -287,7 +287,7 @@ def test_the_table_of_facts(tmp_path: Path) -> None:
     began = perf_counter()
     assert Counter(type(thing) for thing in salvage(path))[Row] == 30_991
     assert perf_counter() - began < 2
-    for part, least in ((0.5, 15_000), (0.9, 27_000)):
+    for part, least in ((0.5, 14_500), (0.9, 27_000)):  # the small tables' pages come first
         path.write_bytes(content[: int(len(content) * part)])
         assert len(found(path)[0]) > least
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_energy.config import Mqtt, Sensor
-from edge_energy.devices.json_sensor import INCREMENT
 from edge_energy.errors import Unavailable
 from edge_energy.interfaces import APPLIANCE
 from edge_energy.live import Live
@@ -416,7 +415,7 @@ async def test_increments_are_summed_and_the_sum_is_durable_with_them() -> None:
     assert bench.disk.state == {}
     bench.disk.commit()
     assert [values["energy"] for values in bench.readings()] == [1_005.0, 1_005.5, 1_006.0, 7.0]
-    assert bench.readings()[0] == {INCREMENT: 5.0, "power": 1.0, "energy": 1_005.0}
+    assert bench.readings()[0] == {"energy_increment": 5.0, "power": 1.0, "energy": 1_005.0}
     assert bench.disk.state == {"counter/meter": 1_006.0, "counter/other": 7.0}
     assert bench.live.devices["meter"].values["energy"] == 1_006.0
 
@@ -464,7 +463,7 @@ async def test_an_unreadable_message_is_kept_aside_and_stops_nothing() -> None:
     assert (bench.intake.unreadable.count, len(bench.disk.entries)) == (1, 1)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -566,7 +565,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(steps, max_size=12))
 def test_every_message_is_recorded_exactly_once(story: list[tuple[str, Any]]) -> None:
     """Lost connections, acknowledgements and processes, and a full disk: each message is durable once, in order."""

@@ -238,6 +238,19 @@ async def test_a_device_with_a_slash_is_subscribed_as_soon_as_it_is_known(journa
         assert "zigbee2mqtt/cuisine/frigo" in again.subscribed
 
 
+async def test_a_renamed_device_leaves_no_filter_behind(journal: Journal) -> None:
+    """Its old one is in the session even where that began with this connection."""
+    bench = Bench(journal)
+    async with bench.on(line := Line(session_present=False)):
+        for name in ("hall/plug", "salle/plug"):
+            payload = orjson.dumps([{"ieee_address": "0x1", "friendly_name": name}])
+            bench.source._on_message(Message("zigbee2mqtt/bridge/devices", payload, 1, 1, False, True))
+            bench.source.intake.burst()
+            while f"zigbee2mqtt/{name}" not in line.subscribed:  # noqa: ASYNC110 - a turn of the loop, no sleep
+                await asyncio.sleep(0)
+        assert {*line.unsubscribed} == {"zigbee2mqtt/hall/plug", "zigbee2mqtt/hall/plug/availability"}
+
+
 async def test_an_old_broker_is_spoken_to_in_311_for_one_attempt(journal: Journal) -> None:
     """A broker that refuses MQTT 5 gets 3.1.1; a broker that was only starting gets MQTT 5 again after that."""
     bench = Bench(journal)

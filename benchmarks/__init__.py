@@ -1,0 +1,1 @@
+"""What the appliance costs: throughput, latency, memory and bytes written, beside a bare loop."""
