@@ -73,7 +73,7 @@ def surroundings(directory: Path, options: Options) -> list[str]:
     broker = _output(str(mosquitto.find()), "-h").partition("\n")[0]
     packages = ", ".join(f"{name} {version(name)}" for name in ("paho-mqtt", "orjson", "aiohttp", "influxdb-client"))
     return [
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores {_processor()}, Linux {platform.release()}, journal on "
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores {_processor()}, Linux {_kernel()}, journal on "
         f"{mount or 'an unknown file system'}, load average {os.getloadavg()[0]:.1f} before",
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}, {broker}, InfluxDB 2.7",
         f"seed {options.seed}; {options.rounds} rounds of {options.messages:,} messages over {TOPICS} topics, QoS 1, "
@@ -88,6 +88,10 @@ def _output(*arguments: str) -> str:
     if shutil.which(arguments[0]) is None:
         return ""
     return subprocess.run(arguments, check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def _kernel() -> str:
+    return ".".join(platform.release().split(".")[:2])
 
 
 def _processor() -> str:

@@ -47,6 +47,8 @@ class Supervisor:
             finally:
                 watch.cancel()
                 self.component.up.clear()
+            if _is_cancelled():
+                raise asyncio.CancelledError
             await asyncio.sleep(max(self._pause(), retry_after))
 
     async def _run_once(self) -> float:
@@ -89,3 +91,9 @@ class Supervisor:
             seconds = round(time.monotonic() - self.outage.since, 1)
             log.info("available again", component=self.component.name, after_seconds=seconds)
             self.outage = None
+
+
+def _is_cancelled() -> bool:
+    """Tell whether this task was told to end; an error at the same moment hides that (a TaskGroup prefers it)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -273,6 +273,23 @@ def test_sigterm_ends_it_at_once_whatever_hangs(
             assert "Traceback" not in daemon.log.read_text()
 
 
+def test_a_stop_is_not_forgotten_when_the_broker_goes_away_at_that_moment(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    """A machine that shuts down stops both at once: the lost connection must not hide that the daemon is to end."""
+    broker = mosquitto()
+    for attempt in range(3):  # it is a race
+        with Daemon(tmp_path / str(attempt), mqtt_section(broker.port)) as daemon:
+            daemon.wait_connected()
+            daemon.pause()  # for both to be news when it goes on
+            broker.kill()
+            began = time.monotonic()
+            daemon.stop(timeout=5)
+            assert time.monotonic() - began < 2
+            assert daemon.returncode == 0
+        broker.start()
+
+
 # -- commands -------------------------------------------------------------------------------------------------------
 
 

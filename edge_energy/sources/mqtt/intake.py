@@ -122,7 +122,7 @@ class Intake:
     def restore(self, source: int, recalled: list[tuple[int, str, str]]) -> None:
         """After a start: remember what the newest entries of this source were."""
         self._origin = source << 16
-        self.redelivery.restore((packet, device, _identity(body)) for packet, device, body in recalled)
+        self.redelivery.restore((packet, device, _identity(orjson.loads(body))) for packet, device, body in recalled)
 
     async def settle(self, state: Mapping[str, Any]) -> None:
         """Wait for what an ended connection left: only then is it known what the broker's redeliveries repeat.
@@ -181,7 +181,7 @@ class Intake:
         counters = self.counters
         body = _encode(values)
         packet = message.packet
-        identity = _identity(body, values)
+        identity = _identity(values)
         if message.dup and self.redelivery.known(packet, device, identity):
             counters.redelivered += 1
             return
@@ -345,16 +345,14 @@ def _encode(values: dict[str, Any]) -> str:
     return orjson.dumps(compact).decode()
 
 
-def _identity(body: str, values: Values | None = None) -> str:
-    """Return of a body, decoded or recorded, what does not depend on other messages.
+def _identity(values: Values) -> tuple[object, ...]:
+    """Return of values, decoded or recorded, what does not depend on other messages.
 
     Not the counter that an increment was summed into; not what a merged cache repeats behind a switch: whether it
     does is known only to a process that saw the messages before.
     """
-    if '"output"' not in body and "_increment" not in body:
-        return body
-    kept = dict(orjson.loads(body) if values is None else values)
-    summed = [INCREMENTS[name] for name in INCREMENTS.keys() & kept.keys()]
-    for name in summed or AFTER_SWITCH:
-        kept.pop(name, None)
-    return _encode(kept)
+    summed = [INCREMENTS[name] for name in INCREMENTS.keys() & values.keys()]
+    if summed or "output" in values:
+        dependent = summed or AFTER_SWITCH
+        values = {name: value for name, value in values.items() if name not in dependent}
+    return (*values, *values.values())

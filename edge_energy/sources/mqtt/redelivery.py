@@ -6,7 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
 _IDS = 65_536
 _RECENT = _IDS // 2
@@ -27,20 +27,20 @@ class Redelivery:
         self._numbers = array("q", bytes(8 * _IDS))
         self._count = _RECENT
 
-    def restore(self, recalled: Iterable[tuple[int, str, str]]) -> None:
-        """Rebuild after a restart from (packet id, device, body) of the newest entries, newest first."""
-        for packet, device, body in reversed(list(recalled)):
-            self.remember(packet, device, body)
+    def restore(self, recalled: Iterable[tuple[int, str, Hashable]]) -> None:
+        """Rebuild after a restart from (packet id, device, identity) of the newest entries, newest first."""
+        for packet, device, identity in reversed(list(recalled)):
+            self.remember(packet, device, identity)
 
-    def remember(self, packet: int, device: str, body: str) -> None:
+    def remember(self, packet: int, device: str, identity: Hashable) -> None:
         """Note a message that was handed to the journal."""
         self._count += 1
-        self._identities[packet] = hash((device, body))
+        self._identities[packet] = hash((device, identity))
         self._numbers[packet] = self._count
 
-    def known(self, packet: int, device: str, body: str) -> bool:
+    def known(self, packet: int, device: str, identity: Hashable) -> bool:
         """Tell whether a message with the DUP flag is one that was handed to the journal."""
-        return self._count - self._numbers[packet] < _RECENT and self._identities[packet] == hash((device, body))
+        return self._count - self._numbers[packet] < _RECENT and self._identities[packet] == hash((device, identity))
 
     def forget(self, packets: Iterable[int]) -> None:
         """Forget messages whose commit failed."""
