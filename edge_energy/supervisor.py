@@ -47,14 +47,12 @@ class Supervisor:
             finally:
                 watch.cancel()
                 self.component.up.clear()
-            if _is_cancelled():
-                raise asyncio.CancelledError
             await asyncio.sleep(max(self._pause(), retry_after))
 
     async def _run_once(self) -> float:
         """Run until it ends; return the seconds that the peer wants to be left alone."""
         try:
-            await self.component.run()
+            await self._run_component()
         except Unavailable as error:
             self._failed(str(error))
             return error.retry_after or 0
@@ -68,6 +66,22 @@ class Supervisor:
         else:
             self._failed("ended by itself")
         return 0
+
+    async def _run_component(self) -> None:
+        """Run it in a task of its own: an error of it at the moment of a stop must not hide that we are to end.
+
+        A TaskGroup that is cancelled while it fails raises the failure alone.
+        """
+        task = asyncio.create_task(self.component.run())
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # of no interest any more
+            raise
+        task.result()
 
     def _failed(self, reason: str) -> None:
         self.last_error = reason
@@ -91,9 +105,3 @@ class Supervisor:
             seconds = round(time.monotonic() - self.outage.since, 1)
             log.info("available again", component=self.component.name, after_seconds=seconds)
             self.outage = None
-
-
-def _is_cancelled() -> bool:
-    """Tell whether this task was told to end; an error at the same moment hides that (a TaskGroup prefers it)."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

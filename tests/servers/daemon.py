@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -44,6 +45,10 @@ class Daemon(Process):
         run += ["--socket", self.socket]
         super().__init__([*wrapper, *run], directory, self._answers, {"PYTHONPATH": str(ROOT), **(environment or {})})
         self.configure(configuration)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def configure(self, configuration: str) -> None:
         """Write the configuration file; the running daemon does not notice until SIGHUP."""
