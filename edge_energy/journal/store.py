@@ -235,8 +235,6 @@ class Store:
             with self._transaction():
                 self._db.execute("INSERT INTO sources (name) VALUES (?)", (name,))
             self.sources = self._names("sources")
-        known_shapes = self._db.execute("SELECT id, names FROM shapes")
-        self.shapes = {shapes.decode_names(names): number for number, names in known_shapes}
         return self.sources[name]
 
     def _write_small(self, commit: Commit) -> None:

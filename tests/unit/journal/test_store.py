@@ -355,3 +355,17 @@ def test_migrations_run_in_order_once_and_whole(
         store = opened()
         columns = rows(store, "SELECT name FROM pragma_table_info('state')")
         assert (columns[-2:], store._value("PRAGMA user_version"), rows(store)) == (["two", "three"], 3, [1, 2, 3])
+
+
+def test_names_of_a_commit_that_failed_are_given_again(store: Store) -> None:
+    """A device and a set of names that a failed commit introduced are written by the next, not taken for known."""
+    entry = new_entry(0)._replace(device="new", body='{"never":1,"seen":2.5}')
+    with pytest.raises(KeyError):
+        store.commit(Commit(entries=[entry, entry._replace(kind="no such kind")]))
+    store.commit(Commit(entries=[entry]))
+    reader = Reader(store.path)
+    try:
+        found = reader.read(1, store.newest, 10, store.boot).entries
+    finally:
+        reader.close()
+    assert [(got.device, got.body) for got in found] == [("new", {"never": 1, "seen": 2.5})]
