@@ -20,7 +20,6 @@ _NAMES = {
     "state": "output",
     "produced_energy": "energy_returned",
     "ac_frequency": "frequency",
-    "device_temperature": "device_temperature",
 }
 _PHASE = re.compile(r"(power|voltage|current|power_factor|energy|produced_energy)_phase_([abc])")
 _GANG = re.compile(r"state_(\w+)")

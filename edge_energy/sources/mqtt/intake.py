@@ -179,7 +179,6 @@ class Intake:
     def _take(self, reading: Reading, message: Message, now: int | None, uptime: int) -> None:
         device, own_time, values = reading
         counters = self.counters
-        body = _encode(values)
         packet = message.packet
         identity = _identity(values)
         if message.dup and self.redelivery.known(packet, device, identity):
@@ -205,9 +204,8 @@ class Intake:
             self.redelivery.remember(packet, device, identity)
         if not INCREMENTS.keys().isdisjoint(values):
             values = self._sum(device, values)
-            body = _encode(values)
         self._entries.append(
-            NewEntry(READING, device, at, uptime, body, span, self._origin | packet if packet else None)
+            NewEntry(READING, device, at, uptime, _encode(values), span, self._origin | packet if packet else None)
         )
         if current:
             counters.live += 1
