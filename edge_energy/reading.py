@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 Values = dict[str, float | bool]
@@ -56,10 +57,26 @@ UNIT_FACTORS = {
     "kWh": 1e3,
     "MWh": 1e6,
     "mWh": 1e-3,
-    "W·min": 1 / 60,
+    "Wmin": 1 / 60,
     "°F": 5 / 9,
 }
 FAHRENHEIT_ZERO = -32 * 5 / 9
+
+INCREMENTS = {"energy_increment": "energy", "energy_returned_increment": "energy_returned"}
+"""Under which names increments stand until they are summed, and into which counters."""
+
+_PART = re.compile(r"_(?:[abcn]|[0-9]{1,3})")  # of a phase or a channel: power_a, power_1
+
+
+def base(name: str) -> str:
+    """Return the quantity of a value that belongs to a phase or a channel: `power` for `power_a` and `power_1`."""
+    head, line, tail = name.rpartition("_")
+    return head if line and _PART.fullmatch(f"_{tail}") and head in QUANTITIES else name
+
+
+def is_counter(name: str) -> bool:
+    """Tell whether a quantity is a lifetime counter of energy."""
+    return base(name) in ("energy", "energy_returned")
 
 
 def is_switch(name: str) -> bool:
@@ -70,12 +87,9 @@ def is_switch(name: str) -> bool:
 def plausible(name: str, value: float) -> bool:
     """Tell whether a value can be a measurement: finite, and inside the range of its quantity if it has one.
 
-    A phase's quantity (`power_a`) has the range of the quantity itself.
+    The quantity of a phase (`power_a`) or a channel (`power_1`) has the range of the quantity itself.
     """
     if not math.isfinite(value):
         return False
-    quantity = QUANTITIES.get(name) or (QUANTITIES.get(name[:-2]) if name[-2:] in _PHASES else None)
+    quantity = QUANTITIES.get(name) or QUANTITIES.get(base(name))
     return quantity is None or quantity.low <= value <= quantity.high
-
-
-_PHASES = ("_a", "_b", "_c", "_n")

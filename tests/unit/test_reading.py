@@ -74,7 +74,7 @@ def test_only_outputs_are_booleans(name: str, switch: bool) -> None:  # noqa: FB
         ("kWh", 12.35, 12_350),
         ("MWh", 1.2, 1_200_000),
         ("mWh", 5_000, 5),
-        ("W·min", 60, 1),
+        ("Wmin", 60, 1),
     ],
 )
 def test_units_become_ours(unit: str, theirs: float, ours: float) -> None:
