@@ -50,12 +50,13 @@ clean: ## remove what was made here; the servers' cache stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Only wheels: a source distribution would be built with packages that no lock file knows.
+# Only wheels: a source distribution would be built with packages that no lock file knows. No dependencies: the lock
+# file has them all, but for what pyproject.toml overrides.
 $(DEPENDENCIES): config/lock/dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("edge_energy needs Python 3.11 or newer; \
 	$(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv --clear .venv
-	@$(PIP) install --require-hashes --only-binary :all: -r config/lock/dev.txt
+	@$(PIP) install --require-hashes --only-binary :all: --no-deps -r config/lock/dev.txt
 	@touch $@
 
 $(PROJECT): $(DEPENDENCIES) pyproject.toml

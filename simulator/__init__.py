@@ -3,8 +3,8 @@
 Three layers, each ignorant of the one above:
 
 - the house (`house`, `outlet`, `grid`, `weather`, `climate` and the loads) knows electricity and heat only;
-- protocol modules (`zigbee2mqtt`, `dht11`) turn what a house measures into what goes over the wire;
-- `mqtt` and `run` are the only ones that touch a socket or a clock.
+- protocol modules (`zigbee2mqtt`, `dht11`, most of `shelly`) turn what a house measures into what goes over the wire;
+- `mqtt`, `run` and the network side of `shelly` are the only ones that touch a socket or a clock.
 
 The house runs `speed` times faster than the wall clock, and with it every interval between two reports. What a
 consumer holds against its own clock stays real: `last_seen` is the instant of publication (two messages of one

@@ -69,7 +69,7 @@ class HeatPump:
 
 
 class ChargingPost:
-    """An electric car on most evenings, at 16 or 32 A: ramps up, holds, tapers off when nearly full."""
+    """An electric car on most evenings, at one of the given powers: ramps up, holds, tapers off when nearly full."""
 
     RAMP = 45.0  # seconds from nothing to full current
     TAPER = 900.0  # Wh before the end from which the car asks for less

@@ -11,6 +11,7 @@ from simulator.loads import Fridge, Kettle, Load, Scheduled, Standby, WashingMac
 from simulator.noise import generator
 from simulator.outlet import Outlet
 from simulator.scenario import Scenario
+from simulator.supply import Supply
 from simulator.weather import Weather
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ CHARGING_POST, SOLAR_PANELS = "borne de recharge", "Panneaux solaires"
 
 LIVING_ROOM, BEDROOM, GARDEN, CABINET = "salon/climat", "chambre/climat", "Extérieur", "armoire technique"
 
+PHASES = {HEAT_PUMP: 0, CHARGING_POST: 1, SOLAR_PANELS: 2}
+"""Phase of the circuits whose place matters; the others are dealt out in turn."""
+
 
 class House:
     """Loads behind outlets, places with a climate, one grid and one weather; names are the friendly names."""
@@ -38,6 +42,7 @@ class House:
         for number in range(1, extra + 1):
             name = EXTRA.format(number)
             self.outlets[name] = self._outlet(seed, name, _generic(generator(seed, name), number))
+        self.supply = Supply(self._phases())
         self.climates = _climates(seed)
         self.step(1.0)  # so that nothing is ever read before it was measured
 
@@ -47,6 +52,13 @@ class House:
         returned = rng.uniform(1e5, 5e6) if isinstance(load, SolarPanels) else 0.0
         return Outlet(load, energy=rng.uniform(1e4, 9e5), energy_returned=returned)
 
+    def _phases(self) -> list[list[Outlet]]:
+        """Spread the circuits over the three phases; the sun is on one that the heavy loads are not on."""
+        phases: list[list[Outlet]] = [[], [], []]
+        for number, (name, outlet) in enumerate(self.outlets.items()):
+            phases[PHASES.get(name, number % 3)].append(outlet)
+        return phases
+
     def step(self, dt: float) -> None:
         """Advance everything by dt seconds; the voltage follows the current of the step before."""
         self.now += dt
@@ -54,6 +66,7 @@ class House:
         self.grid.step(self.now, dt, sum(outlet.active_current for outlet in self.outlets.values()))
         for outlet in self.outlets.values():
             outlet.step(conditions, self.grid)
+        self.supply.step(dt, self.grid)
         for climate in self.climates.values():
             climate.step(conditions)
 
@@ -72,7 +85,7 @@ def _loads(seed: int, scenario: Scenario) -> dict[str, Load]:
         WORKSHOP: Overload() if overloaded else Scheduled(rng(WORKSHOP), 350, (10.0, 11.5), (15.0, 16.5)),
         WATER_HEATER: WaterHeater(rng(WATER_HEATER)),
         HEAT_PUMP: HeatPump(rng(HEAT_PUMP)),
-        CHARGING_POST: ChargingPost(rng(CHARGING_POST), 3700, 7400),
+        CHARGING_POST: ChargingPost(rng(CHARGING_POST), 3700),
         SOLAR_PANELS: SolarPanels(peak=3000),
     }
 

@@ -118,6 +118,12 @@ class Connection:
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
 
+    async def abort(self) -> None:
+        """End as a device does that lost its network: no goodbye, so that the broker publishes the last will."""
+        await asyncio.to_thread(self._client.loop_stop)
+        if stream := self._client.socket():
+            stream.close()
+
     def _forget_settled(self) -> None:
         while self._under_way and _settled(self._under_way[0]):
             self._under_way.popleft()

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.grid import NOMINAL_FREQUENCY, NOMINAL_VOLTAGE
 from simulator.house_time import HOUR
+from simulator.loads import Demand
 
 if TYPE_CHECKING:
     from simulator.grid import Grid
     from simulator.loads import Load
     from simulator.weather import Conditions
+
+FORCED_POWER_FACTOR = 0.95  # not 1: a heating element's power would follow the voltage
 
 
 class Sample(NamedTuple):
@@ -36,12 +39,17 @@ class Outlet:
         self.load = load
         self.output = True
         self._off_at = math.inf
+        self._forced: Demand | None = None
         self.sample = Sample(0, NOMINAL_VOLTAGE, 0, 0, NOMINAL_FREQUENCY, energy, energy_returned)
 
     @property
     def active_current(self) -> float:
         """The part of the current that carries power, in A; negative while the load produces."""
         return self.sample.power / self.sample.voltage
+
+    def force(self, power: float | None) -> None:
+        """Let it draw this many watts (negative: produce) instead of what its load wants; None ends that."""
+        self._forced = None if power is None else Demand(power, FORCED_POWER_FACTOR)
 
     def switch(self, *, on: bool, until: float = math.inf) -> None:
         """Operate the relay, at once; closed with `until`, it opens by itself at that house time."""
@@ -55,6 +63,8 @@ class Outlet:
         if conditions.now - conditions.dt >= self._off_at:  # never early: off are the steps that begin after it
             self.switch(on=False)
         demand = self.load.step(conditions, live=self.output)
+        if self._forced is not None:
+            demand = self._forced
         power, factor = (demand.power, demand.power_factor) if self.output else (0.0, 0.0)
         if factor == 1:
             power *= (grid.voltage / NOMINAL_VOLTAGE) ** 2

@@ -6,7 +6,9 @@ import asyncio
 import signal
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from simulator.mqtt import Connection
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from simulator.house import House
     from simulator.message import Message, Talker
     from simulator.mqtt import Broker
+    from simulator.shelly.fleet import Fleet
 
 STEPS_PER_SECOND = 60  # of wall-clock time at most: up to speed 60 a step is one second of house time
 LONGEST_GAP = 5.0  # seconds of wall-clock time; after a longer sleep of the machine the house does not catch up
@@ -36,11 +39,19 @@ class Pace:
 class Simulation:
     """The tasks of one run, on one asyncio loop; a further protocol is one more task beside these."""
 
-    def __init__(self, house: House, talkers: Sequence[Talker], pace: Pace, barrage: Barrage | None) -> None:
+    def __init__(
+        self,
+        house: House,
+        talkers: Sequence[Talker],
+        pace: Pace,
+        barrage: Barrage | None = None,
+        fleet: Fleet | None = None,
+    ) -> None:
         self._house = house
         self._talkers = talkers
         self._pace = pace
         self._barrage = barrage
+        self._fleet = fleet
 
     async def run(self, broker: Broker, last_will: Message) -> Connection:
         """Run until the duration is over or SIGINT or SIGTERM comes; then say goodbye."""
@@ -51,6 +62,8 @@ class Simulation:
         work = [stop.wait(), self._listen(connection), self._live(connection)]
         if self._barrage:
             work.append(self._fire(self._barrage, connection))
+        if self._fleet:
+            work.append(self._fleet.run(_say_where))
         tasks = [asyncio.ensure_future(each) for each in work]
         done, _ = await asyncio.wait(tasks, timeout=self._pace.duration, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -95,6 +108,12 @@ class Simulation:
                 count = int(owed * barrage.rate)
                 owed -= count / barrage.rate
                 _publish(connection, barrage.messages(count))
+
+
+def _say_where(state: dict[str, Any]) -> None:
+    for device in state["devices"]:
+        click.echo(f"shelly {device['name']} {device['id']}: http://127.0.0.1:{device['port']}")
+    click.echo(f"shelly control: http://127.0.0.1:{state['control']}")
 
 
 def _publish(connection: Connection, messages: Iterable[Message]) -> None:

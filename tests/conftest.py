@@ -11,9 +11,11 @@ import pytest
 from tests.servers.base import MissingError
 from tests.servers.influxdb import InfluxDB
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.shelly import SimulatedShelly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -56,3 +58,19 @@ def influxdb(influxdb_server: InfluxDB) -> Iterator[InfluxDB]:
     influxdb_server.resume()
     if not influxdb_server.running:
         influxdb_server.start()
+
+
+@pytest.fixture
+def shelly(tmp_path: Path) -> Iterator[Callable[..., SimulatedShelly]]:
+    """Start simulated Shelly devices: call it with the parameters of `SimulatedShelly` behind the directory."""
+    started: list[SimulatedShelly] = []
+    with contextlib.ExitStack() as running:
+
+        def start(*devices: str, **parameters: Any) -> SimulatedShelly:
+            started.append(SimulatedShelly(tmp_path, *devices, **parameters))
+            return running.enter_context(started[-1])
+
+        yield start
+    for each in started:
+        assert each.returncode == 0
+        assert "Traceback" not in each.log.read_text()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_every_message_is_numbered(bench: Callable[..., Any]) -> None:
     """Numbers 1, 2, 3… over all devices, each of which has its turn; payloads are complete."""
-    a_bench = bench(extra=7, cache_state=False)
+    a_bench = bench(extra=8, cache_state=False)
     barrage = Barrage(a_bench.bridge, rate=100)
     messages = [*barrage.messages(30), *barrage.messages(10)]
     assert [orjson.loads(m.payload)["seq"] for m in messages] == list(range(1, 41))

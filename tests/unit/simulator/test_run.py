@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -76,6 +77,33 @@ def test_a_command_reaches_the_relay(
     broker.receive("zigbee2mqtt/bureau", 1)
     broker.publish("zigbee2mqtt/bureau/set", '{"state":"OFF"}')
     wait_until(lambda: orjson.loads(broker.receive("zigbee2mqtt/bureau", 1, timeout=30)[0])["state"] == "OFF")
+
+
+def test_the_charging_post_is_a_shelly(
+    mosquitto: Callable[..., Mosquitto], simulator: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """It stands beside the Zigbee devices, on an HTTP port of its own, and is none of theirs."""
+    broker = mosquitto()
+    process = simulator(broker, "--start", "2026-06-21T22:00:00")
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if line.startswith("shelly pro1pm"))
+    connection = http.client.HTTPConnection("127.0.0.1", int(line.rpartition(":")[2]))
+    connection.request("GET", "/rpc/Switch.GetStatus?id=0")
+    assert orjson.loads(connection.getresponse().read())["output"] is True
+    connection.close()
+    (devices,) = broker.receive("zigbee2mqtt/bridge/devices", 1)
+    assert "bureau" in devices
+    assert "borne de recharge" not in devices
+
+
+def test_without_shelly_devices_there_is_no_further_port(
+    mosquitto: Callable[..., Mosquitto], simulator: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """And a load test has none either."""
+    for option in (("--no-shelly",), ("--rate", "10")):
+        process = simulator(mosquitto(), "--duration", "1", *option)
+        output, _ = process.communicate(timeout=15)
+        assert (process.returncode, "shelly" in output) == (0, False)
 
 
 def test_it_gets_in_with_tls_and_a_password_and_says_when_it_does_not(

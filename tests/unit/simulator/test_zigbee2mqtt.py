@@ -117,7 +117,7 @@ def test_bridge_devices_describe_every_property(bench: Callable[..., Any]) -> No
     coordinator, *devices = orjson.loads(hello["zigbee2mqtt/bridge/devices"])
     assert coordinator["type"] == "Coordinator"
     assert "definition" not in coordinator
-    assert len({d["ieee_address"] for d in devices}) == len(devices) == 19
+    assert len({d["ieee_address"] for d in devices}) == len(devices) == 18
     for entry in devices:
         assert re.fullmatch("0x[0-9a-f]{16}", entry["ieee_address"])
         assert (entry["supported"], entry["disabled"], entry["interview_state"]) == (True, False, "SUCCESSFUL")
