@@ -24,17 +24,19 @@ from benchmarks.load import BASE, device, payload
 from benchmarks.usage import Usage, usage
 from edge_energy.clock import Clock
 from edge_energy.config import Mqtt
+from edge_energy.increments import Increments
 from edge_energy.journal import journal as journal_module
 from edge_energy.journal.journal import Journal
 from edge_energy.live import Live
 from edge_energy.sources.mqtt.intake import Intake
 from edge_energy.sources.mqtt.packets import Message
 from edge_energy.sources.mqtt.routes import Routes
+from edge_energy.ways import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
-    from edge_energy.interfaces import NewEntry
+    from edge_energy.interfaces import Durable, NewEntry
     from edge_energy.journal.outbox import SinkOutbox
 
 KEPT_ROWS = 10_000  # by which `keep` is chosen; a week would be 60 million at 100 messages a second
@@ -65,22 +67,33 @@ class FastClock(Clock):
         return self.time_ns(), int(self.seconds * _NS)
 
 
+class Done:
+    """A commit that has ended well."""
+
+    def done(self) -> bool:
+        """Return that it has."""
+        return True
+
+    def failed(self) -> bool:
+        """Return that nothing was lost."""
+        return False
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
 class Collected:
     """What the source wants recorded, for the driver to record."""
 
     def __init__(self) -> None:
         self.entries: list[NewEntry] = []
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._done.set_result(None)
 
-    def record(
-        self, entries: Sequence[NewEntry], within: float, state: Mapping[str, Any] | None = None
-    ) -> asyncio.Future[None]:
+    def record(self, entries: Sequence[NewEntry], within: float, state: Mapping[str, Any] | None = None) -> Durable:
         """Take them."""
         assert within >= 0
         assert not state
         self.entries += entries
-        return self._done
+        return Done()
 
     def keep_aside(self, origin: str, reason: str, payload: bytes) -> None:
         """Nothing of the load is unreadable."""
@@ -101,7 +114,9 @@ class House:
         settings, live = Mqtt(), Live()
         self._interval = settings.commit_interval
         self._collected = Collected()
-        self._intake = Intake("mqtt", Routes(settings, live), self._collected, live, clock, settings)
+        self._intake = Intake(
+            "mqtt", Routes(settings, live), self._collected, live, clock, Ways(), Increments({}), settings
+        )
         self._intake.restore(1, [])
         self._intake.begin(settings.receive_maximum, session_present=False)
 

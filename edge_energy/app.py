@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,25 +15,46 @@ import structlog
 import uvloop
 
 from edge_energy import __version__, logs
+from edge_energy.api.access import Access
 from edge_energy.api.local import LocalApi
+from edge_energy.api.message import message_application
+from edge_energy.api.server import HttpServer
+from edge_energy.api.shelly_local import DeviceTokens, shelly_routes
+from edge_energy.api.shelly_socket import shelly_application
+from edge_energy.api.tokens import Tokens, token_routes
+from edge_energy.api.webhook import webhook_application
 from edge_energy.clock import Clock, boot_id
+from edge_energy.collector import Collector
 from edge_energy.delivery import Delivery
+from edge_energy.devices import tuya_seen
 from edge_energy.errors import ConfigError, JournalFull
 from edge_energy.heartbeat import Heartbeat, notify
+from edge_energy.increments import PREFIX as INCREMENTS
+from edge_energy.increments import Increments
 from edge_energy.interfaces import APPLIANCE, Component, NewEntry
 from edge_energy.journal.journal import Journal
+from edge_energy.journal.reader import Reader
 from edge_energy.live import Live
 from edge_energy.sources.mqtt.source import MqttSource
-from edge_energy.status import Status
+from edge_energy.sources.shelly.adoption import Adoption
+from edge_energy.sources.shelly.device import ShellyDevice
+from edge_energy.sources.shelly.discovery import Discovery
+from edge_energy.sources.shelly.http_rpc import HttpRpc
+from edge_energy.sources.shelly.outbound import OutboundSockets
+from edge_energy.status import Source, Status
 from edge_energy.supervisor import Supervisor
 from edge_energy.together import together
+from edge_energy.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_energy.config import Settings
+    from aiohttp import web
+
+    from edge_energy.config import Http, Settings
     from edge_energy.interfaces import Sink
+    from edge_energy.sources.shelly.addresses import Place
 
 log = structlog.get_logger()
 
@@ -50,21 +72,78 @@ def make_sinks(settings: Settings) -> list[Sink]:
     return sinks
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What nearly all parts are made with."""
+
+    settings: Settings
+    journal: Journal
+    live: Live
+    clock: Clock
+    ways: Ways
+    increments: Increments
+    collector: Collector
+
+
+def make_sources(shared: Shared) -> list[Source]:
+    """Make what listens to others."""
+    settings, journal, live, clock = shared.settings, shared.journal, shared.live, shared.clock
+    appliance, ways, increments = settings.appliance.id, shared.ways, shared.increments
+    return [
+        *(MqttSource(mqtt, appliance, journal, live, clock, ways, increments) for mqtt in settings.mqtt),
+        *(ShellyDevice(shelly, shared.collector, live, clock) for shelly in settings.shelly),
+    ]
+
+
+async def make_server(shared: Shared, http: Http, tokens: Tokens, outbound: OutboundSockets) -> HttpServer:
+    """Make the HTTP server with all that it serves."""
+    journal, collector, live = shared.journal, shared.collector, shared.live
+    seen = await journal.query(Reader.state, tuya_seen.PREFIX)
+    applications = {
+        "/webhook": webhook_application(http, collector, live),
+        "/message": message_application(shared.settings.tuya, collector, live, shared.clock, seen),
+        "/shelly": shelly_application(outbound),
+    }
+    access = Access(tokens.check, webhook_auth=http.webhook_auth)
+    return HttpServer(http, access, applications, lambda: not journal.full)
+
+
+def make_adoption(shared: Shared, tokens: Tokens) -> list[web.RouteDef]:
+    """Make what the command line needs to find and set up Shelly devices."""
+    live, ways = shared.live, shared.ways
+
+    def connect(place: Place, password: str | None) -> HttpRpc:
+        return HttpRpc(place.host, place.port, password)
+
+    adoption = Adoption(shared.settings, live, ways, DeviceTokens(tokens), connect)
+    return shelly_routes(adoption, Discovery(live, ways))
+
+
 async def run_appliance(settings: Settings, socket: Path, why: str) -> None:
     """Run all components until cancelled; `why` is told in the journal."""
-    clock, live, appliance = Clock(), Live(), settings.appliance.id
+    clock, live, ways, appliance = Clock(), Live(), Ways(), settings.appliance.id
     limits = settings.journal
     async with Journal(
         settings.appliance.state_dir, clock, boot_id(), max_size=limits.max_size, keep=limits.keep
     ) as journal:
-        status = Status(appliance, journal, live, clock)
-        status.sources = [MqttSource(mqtt, appliance, journal, live, clock) for mqtt in settings.mqtt]
+        increments = Increments(await journal.query(Reader.state, INCREMENTS))
+        collector = Collector(journal, live, clock, ways, increments)
+        shared = Shared(settings, journal, live, clock, ways, increments, collector)
+        tokens, outbound = Tokens(journal, clock), OutboundSockets(collector, live, clock)
+        await tokens.load()
+        status = Status(appliance, journal, live, clock, collector)
+        status.sources = make_sources(shared)
+        if settings.http is not None:
+            status.servers = [await make_server(shared, settings.http, tokens, outbound)]
+            status.outbound = outbound
         status.deliveries = [Delivery(sink, await journal.outbox(sink.name)) for sink in make_sinks(settings)]
+        routes = [*token_routes(tokens), *make_adoption(shared, tokens)]
         components: list[Component] = [
             clock,
             *status.sources,
+            *status.servers,
             *status.deliveries,
-            LocalApi(socket, status, journal),
+            LocalApi(socket, status, journal, routes),
             Heartbeat(journal, status.summary),
         ]
         supervisors = [Supervisor(component) for component in components]

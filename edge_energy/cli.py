@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 EX_FAILURE = 1
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
+PATIENCE = {"/shelly/adopt": 180.0, "/shelly/discover": 45.0}
+"""Seconds for what takes the daemon long: slow devices, a restart, and a minute until a reading comes."""
 
 _config = click.option(
     "--config",
@@ -181,10 +185,140 @@ def retry(socket: Path | None, config: Path | None, sink: str | None) -> None:
     click.echo(f"{answer['retried']} entries will be delivered again.")
 
 
-def _ask(socket: Path | None, config: Path | None, method: str, path: str) -> Any:
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """Return the seconds of a duration on the command line."""
+    if text is None:
+        return None
+    from edge_energy.config.values import duration  # noqa: PLC0415
+
+    try:
+        return duration(text)
+    except ValueError:
+        raise click.BadParameter('expected a duration like "90d" or "12h"') from None
+
+
+@main.group()
+def token() -> None:
+    """Make and revoke the tokens with which devices and people use the HTTP server."""
+
+
+@token.command("create")
+@_socket
+@_config
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["device", "viewer", "operator", "admin"]),
+    help="device: may send readings; viewer: may look; operator: may switch, too; admin: may do everything.",
+)
+@click.option("--expires", callback=_seconds, help="How long it is valid, such as 90d; for ever without.")
+@click.option("--name", default="", help="Whose it is, for your own memory.")
+def create_token(socket: Path | None, config: Path | None, role: str, expires: float | None, name: str) -> None:
+    """Make a token and print it, once: it is not kept."""
+    wanted = {"role": role, "name": name, "expires": expires}
+    click.echo(reports.new_token(role, _ask(socket, config, "POST", "/tokens", wanted)["token"]))
+
+
+@token.command("list")
+@_socket
+@_config
+@_json
+def list_tokens(socket: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show all tokens, without their secrets."""
+    tokens = _ask(socket, config, "GET", "/tokens")["tokens"]
+    click.echo(reports.as_json(tokens) if as_json else reports.tokens(tokens))
+
+
+@token.command("revoke")
+@_socket
+@_config
+@click.argument("number", metavar="ID")
+def revoke_token(socket: Path | None, config: Path | None, number: str) -> None:
+    """Refuse the token with this id from now on."""
+    answer = _ask(socket, config, "DELETE", f"/tokens/{quote(number, safe='')}")
+    click.echo(f"The token {answer['revoked']} is refused from now on.")
+
+
+@main.group()
+def shelly() -> None:
+    """Find Shelly devices, and set them up so that they send to this appliance."""
+
+
+@shelly.command()
+@_socket
+@_config
+@_json
+@click.option("--seconds", type=click.FloatRange(0.1, 30), default=5.0, show_default=True, help="How long to listen.")
+@click.option("--interface", help="Ask only on the interface with this address of the appliance.", metavar="ADDRESS")
+def discover(socket: Path | None, config: Path | None, as_json: bool, **options: Any) -> None:  # noqa: FBT001
+    """Find devices that announce themselves in the local network (mDNS)."""
+    wanted = urlencode({name: value for name, value in options.items() if value is not None})
+    found = _ask(socket, config, "GET", f"/shelly/discover?{wanted}")["devices"]
+    click.echo(reports.as_json(found) if as_json else reports.discovered(found))
+
+
+@shelly.command("list")
+@_socket
+@_config
+@_json
+def list_shellies(socket: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show every Shelly that was heard since the daemon's start, and by which ways."""
+    known = _ask(socket, config, "GET", "/shelly/devices")["devices"]
+    click.echo(reports.as_json(known) if as_json else reports.shellies(known))
+
+
+@shelly.command()
+@_socket
+@_config
+@_json
+@click.argument("address")
+@click.option(
+    "--via",
+    type=click.Choice(["websocket", "webhook", "mqtt"]),
+    default="websocket",
+    show_default=True,
+    help="How it is to send its readings.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be changed.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 60),
+    default=60.0,
+    show_default=True,
+    help="Seconds within which a reading must come.",
+)
+@click.option("--replace", is_flag=True, help="Take the device from whoever has its WebSocket or its MQTT now.")
+@click.option("--server", help="Our address (or the broker's) as the device sees it.", metavar="HOST[:PORT]")
+@click.option("--password", is_flag=True, help="Ask for the device's password; else $SHELLY_PASSWORD or [[shelly]].")
+@click.option("--mqtt-user", help="Its user at the broker; the password is $SHELLY_MQTT_PASSWORD, or asked for.")
+def adopt(socket: Path | None, config: Path | None, as_json: bool, **options: Any) -> None:  # noqa: FBT001
+    """Set up the device at ADDRESS (HOST or HOST:PORT), and wait until a reading of it has come.
+
+    Doing it again changes nothing. Exit codes: 0 a reading came, or it was a dry run; 1 it failed.
+    """
+    answer = _ask(socket, config, "POST", "/shelly/adopt", _wish(**options))
+    report = {name: value for name, value in answer.items() if name != "status"}
+    click.echo(reports.as_json(report) if as_json else reports.adoption(report, dry_run=options["dry_run"]))
+    sys.exit(0 if options["dry_run"] or report["verified_seconds"] is not None else EX_FAILURE)
+
+
+def _wish(*, password: bool, **options: Any) -> dict[str, Any]:
+    """Return what is asked of the daemon, with the passwords of the environment or the terminal."""
+    secrets = {"password": os.environ.get("SHELLY_PASSWORD"), "mqtt_password": os.environ.get("SHELLY_MQTT_PASSWORD")}
+    if password:
+        secrets["password"] = click.prompt("Password of the device", hide_input=True, err=True)
+    if options["mqtt_user"] is None:
+        del secrets["mqtt_password"]
+    elif secrets["mqtt_password"] is None:
+        secrets["mqtt_password"] = click.prompt(f"Password of {options['mqtt_user']}", hide_input=True, err=True)
+    return {name: value for name, value in {**options, **secrets}.items() if value is not None}
+
+
+def _ask(socket: Path | None, config: Path | None, method: str, path: str, body: Any = None) -> Any:
     """Ask the daemon, or say why that is not possible and exit."""
     try:
-        return client.ask(socket or client.find_socket(config), method, path)
+        patience = PATIENCE.get(path.partition("?")[0])
+        return client.ask(socket or client.find_socket(config), method, path, body, patience)
     except client.NoDaemon as error:
         click.echo(str(error), err=True)
         sys.exit(EX_UNAVAILABLE)

@@ -25,13 +25,13 @@ class Refused(EdgeEnergyError):  # noqa: N818 - as above
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
@@ -47,13 +47,17 @@ def find_socket(config: Path | None) -> Path:
     return load(config).appliance.runtime_dir / SOCKET_NAME
 
 
-def ask(path: Path, method: str, target: str) -> Any:
-    """Make one request; return the decoded answer. Raises `NoDaemon` and `Refused`."""
-    connection = _UnixConnection(path)
+def ask(path: Path, method: str, target: str, body: Any = None, timeout: float | None = None) -> Any:
+    """Make one request, with a JSON body if there is one; return the decoded answer.
+
+    `timeout` (s) is for what takes the daemon longer than usual. Raises `NoDaemon` and `Refused`.
+    """
+    connection = _UnixConnection(path, TIMEOUT if timeout is None else timeout)
+    content = {} if body is None else {"Content-Type": "application/json"}
     try:
-        connection.request(method, target)
+        connection.request(method, target, None if body is None else json.dumps(body), content)
         response = connection.getresponse()
-        body = response.read()
+        answer = response.read()
     except (FileNotFoundError, ConnectionRefusedError):
         raise NoDaemon(
             f"No daemon listens on {path}. Start it (`sudo systemctl start edge-energy`, or `edge-energy simulate` "
@@ -66,8 +70,8 @@ def ask(path: Path, method: str, target: str) -> Any:
     finally:
         connection.close()
     if response.status >= 400:
-        raise Refused(_explanation(body, response.status))
-    return json.loads(body)
+        raise Refused(_explanation(answer, response.status))
+    return json.loads(answer)
 
 
 def _explanation(body: bytes, status: int) -> str:

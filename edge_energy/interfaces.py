@@ -60,6 +60,10 @@ class Durable(Protocol):
         """Tell whether the commit has ended, well or not."""
         ...
 
+    def failed(self) -> bool:
+        """Tell whether the commit has ended without anything written."""
+        ...
+
     def __await__(self) -> Generator[Any, None, None]:
         """Wait for the commit; raises what `record` says."""
         ...

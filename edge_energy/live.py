@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edge_energy.config.values import loopback
+
 if TYPE_CHECKING:
     from edge_energy.reading import Reading, Values
 
@@ -15,6 +17,7 @@ class DeviceState:
 
     name: str
     model: str = ""
+    address: str = ""
     available: bool | None = None
     time: int | None = None
     values: Values = field(default_factory=dict)
@@ -29,6 +32,7 @@ class Live:
     def __init__(self) -> None:
         self.devices: dict[str, DeviceState] = {}
         self.updates = 0
+        self._at: dict[str, str] = {}
 
     def update(self, reading: Reading) -> None:
         """Take a live reading: its values replace the device's of the same names."""
@@ -49,3 +53,16 @@ class Live:
     def availability(self, device: str, *, available: bool) -> None:
         """Take whether the device can be reached."""
         self.devices.setdefault(device, DeviceState(device)).available = available
+
+    def locate(self, device: str, address: str) -> None:
+        """Take the network address that a device has now."""
+        state = self.devices.setdefault(device, DeviceState(device))
+        if self._at.get(state.address) == device:
+            del self._at[state.address]
+        state.address = address
+        if not loopback(address):  # where devices are simulated, and scripts call from
+            self._at[address] = device
+
+    def at(self, address: str) -> str | None:
+        """Return the device that was last seen at an address."""
+        return self._at.get(address)

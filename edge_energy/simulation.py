@@ -28,6 +28,8 @@ START_TIMEOUT = 20.0
 REFRESH = 1.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE_EVERY = 5.0  # seconds between lines where there is no terminal
+HTTP_PORT = 8000  # as an appliance has it, unless something else listens there
+WEBHOOK = "power=120.5&voltage=230.1&current=0.52&energy=10.2"
 
 
 class Simulation:
@@ -69,10 +71,12 @@ class Simulation:
 
     @contextlib.contextmanager
     def _all(self, directory: Path) -> Iterator[Path]:
-        port, api = _free_port(), directory / "api.sock"
+        port, shelly, api = _free_port(), _free_port(), directory / "api.sock"
+        http = HTTP_PORT if not _accepts(HTTP_PORT) else _free_port()
         try:
             broker = self._start_broker(directory, port)
-            self._start_daemon(directory, port, api, "auto" if broker == "mosquitto" else "3.1.1")
+            protocol = "auto" if broker == "mosquitto" else "3.1.1"
+            self._start_daemon(directory, api, _configuration(directory, port, protocol, http, shelly))
             simulator = [
                 "-m",
                 "simulator",
@@ -82,6 +86,8 @@ class Simulation:
                 str(self._speed),
                 "--seed",
                 str(self._seed),
+                "--shelly-port",
+                str(shelly),
             ]
             self._start("simulator", [sys.executable, *simulator, "--qos", "1"], directory)
             click.echo(
@@ -92,7 +98,8 @@ class Simulation:
                     else "no database: --influxdb URL --token T"
                 )
             )
-            click.echo(f"Another terminal: edge-energy status --socket {api}\nCtrl-C ends it.")
+            click.echo(f"Another terminal: edge-energy status --socket {api}")
+            click.echo(f'                  curl "http://localhost:{http}/webhook/?{WEBHOOK}"\nCtrl-C ends it.')
             yield api
         finally:
             for number in _ENDING:  # a second Ctrl-C must not leave something behind
@@ -126,23 +133,10 @@ class Simulation:
             time.sleep(0.05)
         return "mosquitto" if mosquitto else "embedded broker"
 
-    def _start_daemon(self, directory: Path, port: int, api: Path, protocol: str) -> None:
+    def _start_daemon(self, directory: Path, api: Path, lines: list[str]) -> None:
         configuration = directory / "edge-energy.toml"
-        lines = [
-            "[appliance]",
-            'id = "simulation"',
-            f'state_dir = "{directory}/state"',
-            f'runtime_dir = "{directory}"',
-            "[[mqtt]]",
-            f"port = {port}",
-            f'protocol = "{protocol}"',  # the embedded broker does not answer MQTT 5 at all
-            'commit_interval = "1s"',
-            "[[mqtt.sensors]]",
-            'topic = "dht11/sensor/data"',
-            'device = "dht11"',
-        ]
         if self._influxdb is not None:
-            lines += ["[influxdb]", *(f'{key} = "{value}"' for key, value in self._influxdb.items())]
+            lines = [*lines, "[influxdb]", *(f'{key} = "{value}"' for key, value in self._influxdb.items())]
         configuration.write_text("\n".join(lines) + "\n")
         environment = {} if self._token is None or self._influxdb is None else {"INFLUXDB_TOKEN": self._token}
         command = [sys.executable, "-m", "edge_energy", "run", "--config", str(configuration), "--socket", str(api)]
@@ -206,6 +200,30 @@ class Simulation:
             time.sleep(rest)
 
 
+def _configuration(directory: Path, broker: int, protocol: str, http: int, shelly: int) -> list[str]:
+    """Return the lines of the daemon's configuration, with these ports."""
+    return [
+        "[appliance]",
+        'id = "simulation"',
+        f'state_dir = "{directory}/state"',
+        f'runtime_dir = "{directory}"',
+        "[[mqtt]]",
+        f"port = {broker}",
+        f'protocol = "{protocol}"',  # the embedded broker does not answer MQTT 5 at all
+        'commit_interval = "1s"',
+        "[[mqtt.sensors]]",
+        'topic = "dht11/sensor/data"',
+        'device = "dht11"',
+        "[http]",
+        'host = "127.0.0.1"',
+        f"port = {http}",
+        "[[shelly]]",
+        'host = "127.0.0.1"',
+        f"port = {shelly}",
+        'poll = "10s"',
+    ]
+
+
 class _Ended(Exception):  # noqa: N818
     """A process that should run has ended."""
 
@@ -220,7 +238,7 @@ def _summary(status: dict[str, Any]) -> str:
     for sink in status["sinks"]:
         state = f"{sink['delivered']} delivered, {sink['lag_entries']} waiting"
         parts.append(f"{sink['name']}: {state if sink['connected'] else sink['last_error'] or 'connecting'}")
-    unreadable = sum(source["unreadable"] for source in status["sources"])
+    unreadable = sum(source.get("unreadable", 0) for source in status["sources"])
     return "; ".join([*parts, f"{unreadable} unreadable messages"])
 
 

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_energy import __version__
+from edge_energy.interfaces import Component
 from edge_energy.journal.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_energy.clock import Clock
+    from edge_energy.collector import Collector
     from edge_energy.delivery import Delivery
-    from edge_energy.interfaces import Component
     from edge_energy.journal.journal import Journal
     from edge_energy.live import Live
-    from edge_energy.sources.mqtt.source import MqttSource
+    from edge_energy.sources.shelly.outbound import OutboundSockets
     from edge_energy.supervisor import Supervisor
+
+
+class Source(Component, Protocol):
+    """A component that listens to somebody, and tells how that goes."""
+
+    def status(self) -> dict[str, Any]:
+        """Return its `kind` ("mqtt", "shelly", "http"), and what is its own."""
+        ...
 
 
 class Status:
     """Makes the reports of the local socket. Holds no state of its own but the moment of the start."""
 
-    def __init__(self, appliance: str, journal: Journal, live: Live, clock: Clock) -> None:
-        self.sources: Sequence[MqttSource] = ()
+    def __init__(self, appliance: str, journal: Journal, live: Live, clock: Clock, collector: Collector) -> None:
+        self.sources: Sequence[Source] = ()
+        self.servers: Sequence[Source] = ()
+        self.outbound: OutboundSockets | None = None
         self.deliveries: Sequence[Delivery] = ()
         self.supervisors: Sequence[Supervisor] = ()
         self._appliance = appliance
         self._journal = journal
         self._live = live
         self._clock = clock
+        self._collector = collector
         self._started = time.time()
         self._began = time.monotonic()
 
@@ -53,6 +65,13 @@ class Status:
             "devices": len(self._live.devices),
             "live_updates": self._live.updates,
             "sources": [self._source(source) for source in self.sources],
+            "servers": [self._source(server) for server in self.servers],
+            "outbound": self.outbound and self.outbound.status(),
+            "collected": {
+                "recorded": self._collector.recorded,
+                "repeated": self._collector.repeated,
+                "not_recorded": self._collector.not_recorded,
+            },
             "sinks": [await self._sink(delivery) for delivery in self.deliveries],
             "journal": await self.journal(),
         }
@@ -67,10 +86,8 @@ class Status:
             "last_error": supervisor.last_error,
         }
 
-    def _source(self, source: MqttSource) -> dict[str, Any]:
-        last = source.intake.last_message
-        ago = None if last is None else round(time.monotonic() - last, 1)
-        return {**self._component(source), "last_message_seconds_ago": ago, **source.status()}
+    def _source(self, source: Source) -> dict[str, Any]:
+        return {**self._component(source), **source.status()}
 
     async def _sink(self, delivery: Delivery) -> dict[str, Any]:
         outbox = self._journal.outboxes[delivery.name]
@@ -123,6 +140,7 @@ class Status:
                 "device": device,
                 "name": state.name,
                 "model": state.model,
+                "address": state.address,
                 "available": state.available,
                 "time": state.time,
                 "values": state.values,

@@ -3,11 +3,16 @@
 from edge_energy.config.settings import (
     DEFAULT_PATH,
     Appliance,
+    Http,
     Influxdb,
     Journal,
     Mqtt,
+    Sender,
     Sensor,
     Settings,
+    Shelly,
+    Tuya,
+    TuyaCode,
     config_path,
     load,
 )
@@ -15,11 +20,16 @@ from edge_energy.config.settings import (
 __all__ = [
     "DEFAULT_PATH",
     "Appliance",
+    "Http",
     "Influxdb",
     "Journal",
     "Mqtt",
+    "Sender",
     "Sensor",
     "Settings",
+    "Shelly",
+    "Tuya",
+    "TuyaCode",
     "config_path",
     "load",
 ]

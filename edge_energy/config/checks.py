@@ -12,7 +12,7 @@ from edge_energy.config.problems import Location, key_path, show
 from edge_energy.config.values import overlapping, topic_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_energy.config.tree import Sources
 
@@ -33,7 +33,26 @@ class _Subscription(NamedTuple):
 
 
 def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
-    """Yield every place where two brokers or two filters are in each other's way, with what was expected."""
+    """Yield every place where two blocks are in each other's way, with what was expected."""
+    yield from _named_twice(
+        sources, "shelly", lambda table: (_text(table, "host"), _text(table, "port", "80")), "host"
+    )
+    yield from _named_twice(sources, "tuya", lambda table: (_text(table, "product"),), "product")
+    yield from _named_twice(sources, "tuya", lambda table: (_text(table, "device"),), "device")
+    yield from _brokers(sources)
+
+
+def _named_twice(
+    sources: Sources, kind: str, identity: Callable[[dict[str, Any]], tuple[str, ...]], key: str
+) -> Iterator[tuple[Location, str]]:
+    known: dict[tuple[str, ...], int] = {}
+    for index, table in _tables(sources, (kind,)):
+        first = known.setdefault(identity(table), index)
+        if first != index and table.get(key):
+            yield (kind, index, key), f"expected another one than that of {kind}[{first}]: one block for each"
+
+
+def _brokers(sources: Sources) -> Iterator[tuple[Location, str]]:
     sessions: dict[tuple[str, ...], int] = {}
     subscriptions: dict[tuple[str, ...], list[_Subscription]] = {}
     for index, broker in _tables(sources, ("mqtt",)):

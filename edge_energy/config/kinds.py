@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -25,12 +25,16 @@ Host = Annotated[str, AfterValidator(values.host)]
 Url = Annotated[str, AfterValidator(values.http_url)]
 Timezone = Annotated[str, AfterValidator(values.timezone)]
 TopicFilter = Annotated[str, AfterValidator(values.topic_filter)]
+TopicPrefix = Annotated[str, AfterValidator(values.topic_prefix)]
 Quantity = Annotated[str, AfterValidator(values.quantity)]
+Address = Annotated[str, AfterValidator(values.address)]
+DeviceId = Annotated[str, AfterValidator(values.device_id)]
+EnergyUnit = Literal["Wh", "kWh", "mWh", "Wmin"]
 
 
-def text(default: Any, description: str = "a text without line breaks") -> Any:
+def text(default: Any, description: str = "a text without line breaks", **options: Any) -> Any:
     """Describe any setting in words; a default of `...` makes it required."""
-    return Field(default, description=description)
+    return Field(default, description=description, **options)
 
 
 def pem(**options: Any) -> Any:

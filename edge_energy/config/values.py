@@ -20,6 +20,7 @@ _SECONDS = (86400, 3600, 60, 1, 0.001)
 _SIZE = re.compile(_NUMBER + r" ?(B|[KMGT]i?B)", re.IGNORECASE)
 _HOST = re.compile(r"\w(?:[\w.-]{0,252}\w)?\.?")
 _QUANTITY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _SEGMENT = re.compile(r"\{([1-9][0-9]?)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Zigbee2MQTT's list of all known devices is large, no measurement, and published again at every change.
@@ -70,6 +71,21 @@ def host(value: str) -> str:
     raise ValueError
 
 
+def address(value: str) -> str:
+    """Return an IP address in its usual form."""
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError from None
+
+
+def device_id(value: str) -> str:
+    """Return the id of a device as a URL can carry it."""
+    if not DEVICE_ID.fullmatch(value):
+        raise ValueError
+    return value
+
+
 def http_url(value: str) -> str:
     """Return an http or https URL without a slash at its end."""
     try:
@@ -82,9 +98,9 @@ def http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine."""
-    name = (urlsplit(url).hostname or "").rstrip(".")
+def loopback(name: str) -> bool:
+    """Tell whether a host name or an IP address leads to this machine."""
+    name = name.rstrip(".")
     try:
         return ip_address(name).is_loopback
     except ValueError:
@@ -123,6 +139,13 @@ def topic(value: str) -> str:
     if re.search(r"[+#]", plain_text(value)) or value[0] in "/$" or value.endswith("/"):
         raise ValueError
     return value
+
+
+def topic_prefix(value: str) -> str:
+    """Return the beginning of topics, with + for any one level."""
+    if value.endswith("/") or "#" in value:
+        raise ValueError
+    return topic_filter(f"{value}/online").removesuffix("/online")
 
 
 def topic_filter(value: str) -> str:

@@ -6,13 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from edge_energy.devices import payload as json_payload
-from edge_energy.reading import UNIT_FACTORS, Reading, Values
+from edge_energy.reading import INCREMENTS, UNIT_FACTORS, Reading, Values
 
 if TYPE_CHECKING:
     from edge_energy.config import Sensor
 
-INCREMENTS = {"energy_increment": "energy", "energy_returned_increment": "energy_returned"}
-"""Under which names increments stand until the source has summed them, and into which counters."""
 _INCREMENT_OF = {counter: name for name, counter in INCREMENTS.items()}
 _PLACE = re.compile(r"\{(\d+)\}")
 
@@ -28,7 +26,7 @@ class JsonSensor:
         self._device = settings.device
         self._keys = dict(settings.keys)
         self._time = settings.time
-        self._factor = UNIT_FACTORS["kWh"] if settings.energy_unit == "kWh" else 1.0
+        self._factor = UNIT_FACTORS.get(settings.energy_unit, 1.0)
 
     def device(self, topic: str) -> str:
         """Return the device of a topic: `{1}` in the configured id is what the first `+` stands for."""

@@ -49,6 +49,9 @@ class _Durable:
     def done(self) -> bool:
         return self._future.done()
 
+    def failed(self) -> bool:
+        return self._future.done() and self._future.exception() is not None
+
     def __await__(self) -> Generator[Any, None, None]:
         return asyncio.shield(self._future).__await__()
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -381,11 +383,12 @@ class Household:
                     found.append(int(process.name))
         return found
 
-    def wait_for_line(self, words: str) -> None:
-        """Read lines until one has these words."""
+    def wait_for_line(self, words: str) -> str:
+        """Read lines until one has these words; return it."""
         assert self.process.stdout is not None
         while words not in (line := self.process.stdout.readline()):
             assert line, "it has ended"
+        return line
 
     def end(self, timeout: float = 40) -> tuple[str, str]:
         """Wait for the end, which must be a success that leaves nothing behind; return what was printed."""
@@ -423,6 +426,19 @@ def test_the_simulation_runs_anywhere_and_leaves_nothing_behind(influxdb: Influx
     assert any(point.get("temperature") for point in points)
     assert shows_readings(output_of_other)
     assert "embedded broker on 127.0.0.1" in output_of_other
+
+
+def test_the_simulation_takes_the_webhook_that_it_prints_and_has_a_charging_post() -> None:
+    """What a newcomer copies from the screen works as it is; the charging post is read over the network."""
+    with Household("--duration", "20") as household:
+        command = shlex.split(household.wait_for_line("curl "))
+        ask = partial(subprocess.run, [*command, "--silent"], check=False, stdout=subprocess.PIPE)
+        answer = wait_until(lambda: ask().stdout, 10, "an answer")
+        assert json.loads(answer) == {"status": "ok", "recorded": 1}
+        assert "120.5 W" in household.wait_for_line("http-127.0.0.1")
+        assert " V " in household.wait_for_line("borne de recharge")
+        household.process.send_signal(signal.SIGINT)
+        household.end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

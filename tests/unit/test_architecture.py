@@ -25,7 +25,9 @@ LEVELS = (
     ("api",),
     ("status",),
     ("sources", "sinks", "relays", "rules", "ledger", "heartbeat"),
+    ("collector",),
     ("delivery", "live", "journal", "devices", "supervisor", "client"),
+    ("ways", "increments"),
     ("config", "clock", "together", "logs", "reports"),
     ("interfaces", "reading", "errors"),
 )

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from edge_energy.config import DEFAULT_PATH, Influxdb, Mqtt, Sensor, Settings, config_path, load, values
+from edge_energy.config import DEFAULT_PATH, Http, Influxdb, Mqtt, Sensor, Settings, config_path, load, values
 from edge_energy.config.problems import place
 from edge_energy.errors import ConfigError
 
@@ -527,6 +527,49 @@ def test_hostile_environments_end_in_settings_or_problems(tree: dict[str, str]) 
         load(Path(os.devnull), environ)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[[shelly]]\nhost = "a"\n[[shelly]]\nhost = "a"\nport = 80', "shelly[1].host"),
+        ('[[tuya]]\nproduct = "a"\n[[tuya]]\nproduct = "a"', "tuya[1].product"),
+        ('[[tuya]]\ndevice = "a"\n[[tuya]]\ndevice = "a"', "tuya[1].device"),
+    ],
+)
+def test_one_block_for_each_device(daemon: Daemon, text: str, problem: str) -> None:
+    (found,) = daemon.problems(text)
+    assert problem in found
+    assert "one block for each" in found
+    assert daemon.load(text.replace('"a"', '"b"', 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[http]\nallowed_hosts = ["http://pi"]',
+        "[http]\nport = 0",
+        "[http]\nrate_limit = 0",
+        '[http]\nmax_body = "2MiB"',
+        '[http]\ncert_file = "/dev/null"',
+        '[[http.devices]]\ndevice = "a b"',
+        '[[http.devices]]\ndevice = "a"\naddress = "192.168.1"',
+        '[[http.devices]]\ndevice = "a"\nenergy_unit = "J"',
+        '[[http.devices]]\ndevice = "a"\n[[http.devices]]\ndevice = "a"',
+        '[[mqtt]]\nshelly = ["#"]',
+        '[[mqtt]]\nshelly = ["house/"]',
+        '[[shelly]]\nhost = "http://192.168.1.20"',
+        '[[shelly]]\nhost = "a"\npoll = "1s"',
+        '[[shelly]]\nhost = "a"\nusername = "a:b"',
+        '[[tuya]]\nproduct = "a"\ndevice = "b"',
+        "[[tuya]]",
+        '[[tuya]]\nproduct = "a"\n[[tuya.codes]]\ncode = "x"\nquantity = "power"\nunit = "hp"',
+        '[[tuya]]\nproduct = "a"\n[[tuya.codes]]\ncode = "x"\nquantity = "power"\nincrement = true',
+    ],
+)
+def test_what_no_server_or_device_can_be_is_a_problem(daemon: Daemon, text: str) -> None:
+    (found,) = daemon.problems(text)
+    assert "expected" in found
+
+
 # -- the sample ----------------------------------------------------------------------------------------------
 
 
@@ -554,6 +597,7 @@ def sample_tables() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_sample_loads_as_it_is() -> None:
     settings = load(SAMPLE, {})
+    assert settings.http == Http()
     assert settings.mqtt == (Mqtt(sensors=(Sensor(topic="dht11/sensor/data", device="dht11"),)),)
     assert settings.influxdb is None
 
@@ -564,6 +608,8 @@ def test_the_sample_loads_with_everything_switched_on(daemon: Daemon) -> None:
     assert len(settings.mqtt) == 2
     assert settings.mqtt[1].key_file == Path("/dev/null")
     assert settings.influxdb is not None
+    assert settings.http is not None
+    assert (settings.http.devices[0].device, settings.shelly[0].poll, len(settings.tuya)) == ("boiler", 60, 2)
 
 
 def test_the_sample_and_the_models_have_the_same_settings() -> None:
@@ -576,7 +622,7 @@ def test_the_sample_and_the_models_have_the_same_settings() -> None:
 
 @pytest.mark.parametrize(("name", "model"), list(tables(Settings)))
 def test_the_sample_shows_the_defaults(name: str, model: type[BaseModel]) -> None:
-    required = {"token": "t", "topic": "t", "device": "d"}
+    required = {"token": "t", "topic": "t", "device": "d", "host": "h", "code": "c", "quantity": "q"}
     defaults = {key: value for key, value in required.items() if key in model.model_fields}
     shown = sample_tables()[name][0]
     for key, field in model.model_fields.items():

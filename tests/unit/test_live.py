@@ -39,3 +39,22 @@ def test_names_and_availability_may_come_before_and_after_readings() -> None:
     assert live.devices == {
         "plug": DeviceState("salle/à manger", "Innr SP 240", available=False, time=NOON, values={"power": 5.0})
     }
+
+
+def test_an_address_leads_to_the_device_that_has_it_now() -> None:
+    live = Live()
+    live.locate("one", "192.168.1.20")
+    live.locate("two", "192.168.1.21")
+    assert (live.at("192.168.1.20"), live.at("192.168.1.21"), live.at("192.168.1.22")) == ("one", "two", None)
+    live.locate("two", "192.168.1.20")  # the router has given it away
+    live.locate("one", "192.168.1.22")
+    found = [live.at(f"192.168.1.{number}") for number in (20, 21, 22)]
+    assert found == ["two", None, "one"]
+
+
+def test_nothing_is_known_by_an_address_of_this_machine() -> None:
+    """Simulated devices listen there, and scripts call from there: they are not the same."""
+    live = Live()
+    live.locate("one", "127.0.0.1")
+    assert live.devices["one"].address == "127.0.0.1"
+    assert live.at("127.0.0.1") is None

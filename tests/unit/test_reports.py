@@ -15,6 +15,7 @@ SOURCE: dict[str, Any] = {
     "connected": True,
     "unavailable_seconds": None,
     "last_error": None,
+    "kind": "mqtt",
     "last_message_seconds_ago": 3.2,
     "protocol": "5",
     "granted_qos": {"zigbee2mqtt/+": 1, "house/#": "refused"},
@@ -70,6 +71,8 @@ REPORT: dict[str, Any] = {
     "devices": 2,
     "live_updates": 11,
     "sources": [SOURCE],
+    "servers": [],
+    "outbound": None,
     "sinks": [SINK],
     "journal": JOURNAL,
 }

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import structlog
 
-from edge_energy.devices.json_sensor import INCREMENTS
-from edge_energy.devices.payload import believable
+from edge_energy.collector import LATE
+from edge_energy.devices.payload import believable, encode
 from edge_energy.devices.zigbee2mqtt import AFTER_SWITCH
 from edge_energy.errors import JournalFull, Unavailable, UnreadablePayload
 from edge_energy.interfaces import APPLIANCE, READING, NewEntry
-from edge_energy.reading import Reading, Values
+from edge_energy.reading import INCREMENTS, Reading, Values
 from edge_energy.sources.mqtt.own_time import OwnTimes
 from edge_energy.sources.mqtt.redelivery import Redelivery
 from edge_energy.sources.mqtt.unreadable import Unreadable
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from edge_energy.clock import Clock
     from edge_energy.config import Mqtt
     from edge_energy.devices.zigbee2mqtt import Device
+    from edge_energy.increments import Increments
     from edge_energy.interfaces import Durable, Recorder
     from edge_energy.live import Live
     from edge_energy.sources.mqtt.packets import Message
     from edge_energy.sources.mqtt.routes import Routes
+    from edge_energy.ways import Ways
 
     class Acknowledger(Protocol):
         """The connection, as far as it concerns us."""
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LATE = 60_000_000_000  # ns; a reading that is older says nothing of the present
-_EXACT = 2.0**53  # above it not every whole number is a float
 QUIET = 0.5  # seconds without a message after which a broker may be waiting for acknowledgements
 MOST_UNDURABLE = 4_000  # entries on their way to the disk; more would only fill the memory
 
@@ -63,7 +63,7 @@ class Counters:
     backlog: int = 0
     redelivered: int = 0
     repeated: int = 0
-    """The same last_seen and values again: a cache."""
+    """The same last_seen and values again: a cache; or what another way has just told."""
     retained: int = 0
     """Retained by the broker, without a time of their own: nobody knows when that was."""
     not_recorded: int = 0
@@ -82,7 +82,15 @@ class Intake:
     """Takes the messages of one broker; lives across connections, while an acknowledgement belongs to one."""
 
     def __init__(  # noqa: PLR0913 - what a message touches
-        self, name: str, routes: Routes, recorder: Recorder, live: Live, clock: Clock, settings: Mqtt
+        self,
+        name: str,
+        routes: Routes,
+        recorder: Recorder,
+        live: Live,
+        clock: Clock,
+        ways: Ways,
+        increments: Increments,
+        settings: Mqtt,
     ) -> None:
         self.name = name
         self.counters = Counters()
@@ -97,13 +105,13 @@ class Intake:
         self.heard: int | None = None
         """UTC ns; when the last message came."""
         self.last_message: float | None = None
-        self.totals: dict[str, float] = {}
-        """The counters (Wh) that increments are summed into, by state key."""
         self._origin = 0
         self._routes = routes
         self._recorder = recorder
         self._live = live
         self._clock = clock
+        self._ways = ways
+        self._increments = increments
         self._commit_interval = settings.commit_interval
         self._longest = int(settings.session_expiry * 1e9)
         self._entries: list[NewEntry] = []
@@ -188,28 +196,42 @@ class Intake:
         current = not old and not message.retain
         at, span = now, None
         if own_time is not None and now is not None and believable(own_time, now):
-            placed = self._own_times.place(device, own_time, values, again=message.dup)
+            placed = self._place(reading, uptime, again=message.dup)
             if placed is None:
                 counters.repeated += 1
                 return
-            at, newer = placed
+            values, at, newer = placed
             current = current and newer and now - at < LATE
         elif message.retain:
             counters.retained += 1
             return
         elif old:
             span = self._span(now)
+        elif self._ways.concern(device):
+            news = self._ways.news(Reading(device, None, values), self.name, uptime)
+            if news is None:
+                counters.repeated += 1
+                return
+            values = news.values
         counters.backlog += old and not message.retain
         if packet:
             self.redelivery.remember(packet, device, identity)
-        if not INCREMENTS.keys().isdisjoint(values):
-            values = self._sum(device, values)
+        values = self._increments.sum(device, values)
         self._entries.append(
-            NewEntry(READING, device, at, uptime, _encode(values), span, self._origin | packet if packet else None)
+            NewEntry(READING, device, at, uptime, encode(values), span, self._origin | packet if packet else None)
         )
         if current:
             counters.live += 1
             self._live.update(Reading(device, at, values))
+
+    def _place(self, reading: Reading, uptime: int, *, again: bool) -> tuple[Values, int, bool] | None:
+        """Return what is new of a reading with a time of its own, its time, and whether none is newer."""
+        device, own_time, values = reading
+        if own_time is not None and self._ways.concern(device):
+            news = self._ways.news(reading, self.name, uptime)
+            return None if news is None else (news.values, news.time or own_time, news.newest)
+        placed = self._own_times.place(device, own_time or 0, values, again=again)
+        return None if placed is None else (values, *placed)
 
     def _span(self, now: int | None) -> int:
         """Return for how long a message without a time of its own may have waited at the broker (ns)."""
@@ -217,21 +239,12 @@ class Intake:
             return self._longest
         return max(1, now - self.offline_since)
 
-    def _sum(self, device: str, values: Values) -> Values:
-        """Sum increments into the device's counters; the sums are written in the same transaction."""
-        summed = dict(values)
-        for name in INCREMENTS.keys() & values.keys():
-            counter = INCREMENTS[name]
-            key = f"counter/{device}" if counter == "energy" else f"counter/{device}/{counter}"
-            self.totals[key] = self._state[key] = summed[counter] = self.totals.get(key, 0.0) + values[name]
-        return summed
-
     # -- recording and acknowledging --------------------------------------------------------------------------
 
     def burst(self) -> bool:
         """Hand what arrived together to the journal; tell whether to read on at once."""
         described = self._describe()
-        entries, packets, state = self._entries, self._packets, self._state
+        entries, packets, state = self._entries, self._packets, self._state | self._increments.state()
         if not entries and not packets:
             return True
         self._entries, self._packets, self._state = [], [], {}
@@ -243,10 +256,12 @@ class Intake:
         try:
             if entries and not self._owed:
                 self._last_durable = self._recorder.record(entries, within, state)
+                self._increments.recorded(self._last_durable)
                 self.counters.recorded += len(entries)
             elif entries:
                 raise JournalFull("recording nothing until the broker sends again")  # noqa: TRY301
         except JournalFull:
+            self._increments.recorded(None)
             self.counters.not_recorded += len(entries)
             self._forget(entries)
             self._routes.described = described  # nobody tells that again
@@ -266,7 +281,7 @@ class Intake:
             return []
         for device in described:
             now, uptime = self._clock.now()
-            body = _encode({"event": "device", "name": device.name, "model": device.model})
+            body = encode({"event": "device", "name": device.name, "model": device.model})
             self._entries.append(NewEntry(APPLIANCE, device.id, now, uptime, body))
         self._state[self.bridge_key] = self._routes.bridge.remembered()
         return described
@@ -322,6 +337,7 @@ class Intake:
     def _forget(self, entries: list[NewEntry]) -> None:
         """Forget what is not on disk, but not the redelivered messages beside it, which were before."""
         self.redelivery.forget(entry.origin & 0xFFFF for entry in entries if entry.origin is not None)
+        self._ways.forget()
 
     def _forget_groups(self) -> None:
         for group in self._groups:
@@ -329,18 +345,6 @@ class Intake:
         self._groups.clear()
         self.unacknowledged = 0  # here, because messages may come together with the CONNACK
         self._undurable = 0
-
-
-def _encode(values: dict[str, Any]) -> str:
-    """Return a body: whole numbers without `.0`, a twentieth of what is written to the card.
-
-    A string, because orjson's bytes hold 4 KiB of memory each, and thousands may be waiting.
-    """
-    compact = {
-        name: int(value) if type(value) is float and value.is_integer() and abs(value) < _EXACT else value
-        for name, value in values.items()
-    }
-    return orjson.dumps(compact).decode()
 
 
 def _identity(values: Values) -> tuple[object, ...]:

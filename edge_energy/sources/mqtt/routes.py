@@ -7,12 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
+import structlog
 
+from edge_energy.config.values import overlapping
 from edge_energy.devices import payload as json_payload
 from edge_energy.devices.json_sensor import JsonSensor
 from edge_energy.devices.zigbee2mqtt import Bridge, Device
 from edge_energy.errors import UnreadablePayload
 from edge_energy.sources.mqtt.connection import Filter
+from edge_energy.sources.mqtt.shelly import ShellyTopics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from edge_energy.reading import Reading
 
     Handler = Callable[[bytes, int], Reading | None]
+
+log = structlog.get_logger()
 
 MOST_TOPICS = 20_000  # a house has a hundred; a publisher that invents topics must not fill the memory
 
@@ -33,6 +38,19 @@ class Routes:
         self.base = settings.zigbee2mqtt
         self.bridge = Bridge() if self.base else None
         self.sensors = [JsonSensor(sensor) for sensor in settings.sensors]
+        self.shelly = ShellyTopics(settings.shelly, live)
+        # A topic that two filters catch comes twice in MQTT 5 (mosquitto 2.0.11). Who describes it knows better.
+        self._shelly_filters = [
+            filter_
+            for filter_ in self.shelly.filters()
+            if not any(overlapping(filter_.topic, sensor.filter) for sensor in self.sensors)
+        ]
+        if len(self._shelly_filters) < len(list(self.shelly.filters())):
+            log.warning(
+                "[[mqtt.sensors]] catch topics of Shelly devices too, which are not subscribed for these: "
+                "name the beginnings of their topics in [[mqtt]] shelly",
+                subscribed=[filter_.topic for filter_ in self._shelly_filters],
+            )
         self.described: list[Device] = []
         """Devices whose name or model changed, until somebody took note of it."""
         self.filters_changed = asyncio.Event()
@@ -64,7 +82,7 @@ class Routes:
                 filters.append(Filter(f"{self.base}/{name}/availability", 1, retained=True))
                 if name.count("/") > 1 or not name.endswith("/availability"):
                     filters.append(Filter(f"{self.base}/{name}", self._qos))
-        return filters + [Filter(sensor.filter, sensor.qos) for sensor in self.sensors]
+        return filters + [Filter(sensor.filter, sensor.qos) for sensor in self.sensors] + self._shelly_filters
 
     def reading(self, topic: str, payload: bytes, uptime: int) -> Reading | None:
         """Return the reading of a message, or None where it says something else; raises `UnreadablePayload`."""
@@ -91,6 +109,10 @@ class Routes:
         for sensor in self.sensors:
             if _matches(sensor.filter, topic):
                 return partial(_sensor, sensor, sensor.device(topic))
+        if handler := self.shelly.handler(topic):
+            return handler
+        if any(_matches(filter_.topic, topic) for filter_ in self._shelly_filters):
+            return _nothing  # a topic of somebody else that looks like a Shelly's
         raise UnreadablePayload("no source wants this topic: a subscription of an older configuration")
 
     def _device(self, name: str, payload: bytes, uptime: int) -> Reading | None:
@@ -132,6 +154,10 @@ class Routes:
 
 def _sensor(sensor: JsonSensor, device: str, payload: bytes, _uptime: int) -> Reading:
     return sensor.reading(device, payload)
+
+
+def _nothing(_payload: bytes, _uptime: int) -> None:
+    return None
 
 
 def _load(payload: bytes) -> object:

@@ -22,9 +22,11 @@ from edge_energy.together import together
 if TYPE_CHECKING:
     from edge_energy.clock import Clock
     from edge_energy.config import Mqtt
+    from edge_energy.increments import Increments
     from edge_energy.journal.journal import Journal
     from edge_energy.live import Live
     from edge_energy.sources.mqtt.packets import Message
+    from edge_energy.ways import Ways
 
 log = structlog.get_logger()
 
@@ -41,11 +43,20 @@ MANY_SHORT = 3
 class MqttSource:
     """Listens to one broker. Acknowledges only what the journal has."""
 
-    def __init__(self, settings: Mqtt, appliance: str, journal: Journal, live: Live, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913 - what all sources share, beside its settings
+        self,
+        settings: Mqtt,
+        appliance: str,
+        journal: Journal,
+        live: Live,
+        clock: Clock,
+        ways: Ways,
+        increments: Increments,
+    ) -> None:
         self.name = f"mqtt {settings.host}:{settings.port}"
         self.up = asyncio.Event()
         self.routes = Routes(settings, live)
-        self.intake = Intake(self.name, self.routes, journal, live, clock, settings)
+        self.intake = Intake(self.name, self.routes, journal, live, clock, ways, increments, settings)
         self.version = ""
         """The version of MQTT that is spoken."""
         self.granted: dict[str, int] = {}
@@ -75,8 +86,6 @@ class MqttSource:
         """Connect and listen until cancelled; raises `Unavailable` when the broker is away."""
         await self._restore()
         await self.intake.settle({self._away_key: {"since": self.intake.offline_since, "live": False}})
-        # Only now: what was waiting for a commit is in the counters or was not recorded.
-        self.intake.totals = await self._journal.query(Reader.state, "counter/")
         version, self._version = self._version, self._versions[0]
         try:
             async with self._connection(version) as connection:
@@ -225,7 +234,10 @@ class MqttSource:
         intake = self.intake
         counters = intake.counters
         bridge = self.routes.bridge
+        last = intake.last_message
         report: dict[str, Any] = {
+            "kind": "mqtt",
+            "last_message_seconds_ago": None if last is None else round(time.monotonic() - last, 1),
             "protocol": self.version,
             "granted_qos": {topic: code if code < REFUSED else "refused" for topic, code in self.granted.items()},
             "received_qos": {"0": counters.received[0], "1": counters.received[1]},
@@ -237,7 +249,9 @@ class MqttSource:
             "retained": counters.retained,
             "unreadable": intake.unreadable.count,
             "not_recorded": counters.not_recorded,
-            "implausible": sum(decoder.implausible for decoder in (*self.routes.sensors, bridge) if decoder),
+            "implausible": sum(
+                decoder.implausible for decoder in (*self.routes.sensors, self.routes.shelly, bridge) if decoder
+            ),
             "unreadable_topics": {
                 topic: {"count": known.count, "reason": known.reason}
                 for topic, known in intake.unreadable.topics.items()

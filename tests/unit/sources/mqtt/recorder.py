@@ -27,6 +27,10 @@ class Commit:
         """Tell whether it has ended."""
         return self._ended.is_set()
 
+    def failed(self) -> bool:
+        """Tell whether nothing of it was written."""
+        return self._ended.is_set() and self._error is not None
+
     def __await__(self) -> Generator[Any, None, None]:
         yield from self._ended.wait().__await__()
         if self._error is not None:

@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_energy.collector import LATE
 from edge_energy.config import Mqtt, Sensor
 from edge_energy.errors import Unavailable
+from edge_energy.increments import Increments
 from edge_energy.interfaces import APPLIANCE
 from edge_energy.live import Live
 from edge_energy.sources.mqtt import intake as intake_module
-from edge_energy.sources.mqtt.intake import LATE, MOST_UNDURABLE, Intake
+from edge_energy.sources.mqtt.intake import MOST_UNDURABLE, Intake
 from edge_energy.sources.mqtt.packets import Message
 from edge_energy.sources.mqtt.routes import Routes
+from edge_energy.ways import Ways
 from tests.fuzz_corpus.hostile import any_payloads
 from tests.unit.samples import NOON, SECOND
 from tests.unit.sources.mqtt.recorder import Connection, Disk, SetClock, turns
@@ -40,7 +43,10 @@ class Bench:
         self.disk = disk or Disk()
         self.live = Live()
         self.clock = SetClock(NOON)
-        self.intake = Intake("broker", Routes(mqtt, self.live), self.disk, self.live, self.clock, mqtt)
+        increments = Increments({key: total for key, total in self.disk.state.items() if key.startswith("counter/")})
+        self.intake = Intake(
+            "broker", Routes(mqtt, self.live), self.disk, self.live, self.clock, Ways(), increments, mqtt
+        )
         self.intake.begin(window, session_present=backlog)
         self.connection = Connection()
 
@@ -192,7 +198,6 @@ async def test_a_full_disk_acknowledges_nothing_and_loses_nothing(
             await task
     await bench.reconnect()
     assert bench.disk.entries == []
-    bench.intake.totals = {key: body for key, body in bench.disk.state.items() if key.startswith("counter/")}
     async with acknowledging(bench):
         bench.take(1, dup=True, **values)
         bench.take(2, dup=True, power=6)
@@ -407,12 +412,13 @@ async def test_retained_messages_without_a_time_are_not_recorded() -> None:
 
 async def test_increments_are_summed_and_the_sum_is_durable_with_them() -> None:
     """The counter goes on where it was, per device, written in the same commit as the readings; live has it too."""
-    bench = Bench()
-    bench.intake.totals = {"counter/meter": 1_000.0}
+    disk = Disk()
+    disk.state = {"counter/meter": 1_000.0}
+    bench = Bench(disk)
     bench.burst(1, topic="count/meter", energy=5, power=1)
     bench.burst(2, 3, topic="count/meter", energy=0.5)
     bench.burst(4, topic="count/other", energy=7)
-    assert bench.disk.state == {}
+    assert bench.disk.state == {"counter/meter": 1_000.0}
     bench.disk.commit()
     assert [values["energy"] for values in bench.readings()] == [1_005.0, 1_005.5, 1_006.0, 7.0]
     assert bench.readings()[0] == {"energy_increment": 5.0, "power": 1.0, "energy": 1_005.0}
@@ -543,7 +549,6 @@ class Broker:
             self.bench = Bench(disk, backlog=True)
             self.bench.intake.restore(0, recalled)
         await self.bench.reconnect()
-        self.bench.intake.totals = {key: total for key, total in disk.state.items() if key.startswith("counter/")}
         for packet, content in self.in_flight:
             self.bench.take(packet, content[0], dup=True, **content[1])
         self.bench.burst()

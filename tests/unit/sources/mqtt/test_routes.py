@@ -68,10 +68,10 @@ def test_names_come_before_readings() -> None:
     assert filters[position["z/+"]][1:] == (0, False)
 
 
-def test_without_a_bridge_only_sensors_are_subscribed() -> None:
+def test_without_a_bridge_and_shellies_only_sensors_are_subscribed() -> None:
     """A broker without Zigbee2MQTT is asked for nothing of it."""
     a_sensor = Sensor(topic="house/+", device="{1}", qos=0)
-    assert routes(a_sensor, zigbee2mqtt="").filters() == [("house/+", 0, False)]
+    assert routes(a_sensor, zigbee2mqtt="", shelly=()).filters() == [("house/+", 0, False)]
 
 
 def test_the_list_of_devices_asks_for_a_look_at_the_filters() -> None:

@@ -11,11 +11,13 @@ import pytest
 
 from edge_energy.config import Mqtt, Sensor
 from edge_energy.errors import Unavailable
+from edge_energy.increments import Increments
 from edge_energy.journal.reader import Reader
 from edge_energy.live import Live
 from edge_energy.sources.mqtt.connection import Filter, ProtocolRefused
 from edge_energy.sources.mqtt.packets import Message
 from edge_energy.sources.mqtt.source import MqttSource
+from edge_energy.ways import Ways
 from tests.unit.samples import NOON, SECOND, running_journal
 from tests.unit.sources.mqtt.recorder import SetClock
 
@@ -79,11 +81,13 @@ class Line:
 class Bench:
     """A source on a journal; `on` runs it on a line."""
 
-    def __init__(self, journal: Journal, **settings: Any) -> None:
+    def __init__(self, journal: Journal, totals: dict[str, float] | None = None, **settings: Any) -> None:
         self.clock = SetClock(NOON)
         self.live = Live()
         self.settings = Mqtt.model_validate({"sensors": [SENSOR], "commit_interval": 60.0} | settings)
-        self.source = MqttSource(self.settings, "house", journal, self.live, self.clock)
+        self.source = MqttSource(
+            self.settings, "house", journal, self.live, self.clock, Ways(), Increments(totals or {})
+        )
 
     @asynccontextmanager
     async def on(self, line: Line) -> AsyncIterator[None]:
@@ -144,9 +148,10 @@ async def test_a_reconnect_before_the_commit_forgets_no_increment(journal: Journ
 async def test_a_restart_goes_on_counting(journal: Journal) -> None:
     """The counter is the journal's, not the process's."""
     for packet in (1, 2, 3):
-        bench = Bench(journal)
+        bench = Bench(journal, await journal.query(Reader.state, "counter/"))
         async with bench.on(Line()):
             bench.receive(packet, energy=5)
+        await journal.flush()
     assert await counter(journal) == 15
 
 

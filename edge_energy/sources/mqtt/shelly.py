@@ -1,0 +1,116 @@
+"""Which topics Shelly devices publish on, and what a message on each of them means.
+
+Gen2 and later: `<prefix>/events/rpc`, `<prefix>/status/<component>`, `<prefix>/online`, with the device's id as the
+prefix unless its owner chose another. Gen1: `shellies/<id>/…`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge_energy.devices import payload as json_payload
+from edge_energy.devices import shelly_gen1, shelly_rpc
+from edge_energy.devices.shelly_gen2 import Status
+from edge_energy.reading import Reading
+from edge_energy.sources.mqtt.connection import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_energy.live import Live
+
+    Handler = Callable[[bytes, int], Reading | None]
+
+GEN1 = "shellies"
+_STATUS = re.compile(r"(.+)/status/([a-z0-9]+:[0-9]+)")
+_ONLINE = {b"true": True, b"false": False}
+MOST_PREFIXES = 5_000
+
+
+class ShellyTopics:
+    """The Shelly devices of one broker."""
+
+    def __init__(self, prefixes: tuple[str, ...], live: Live) -> None:
+        """`prefixes` are topic prefixes, with + for any one level; none switches Shelly off."""
+        self._prefixes = prefixes
+        self._live = live
+        self._devices: dict[str, str] = {}
+        """By topic prefix, as their frames say it."""
+        self._status: dict[str, Status] = {}
+        self._counters: Counter[str] = Counter()
+
+    @property
+    def implausible(self) -> int:
+        """How many values were outside their physical range."""
+        return self._counters["implausible"] + sum(status.implausible for status in self._status.values())
+
+    def filters(self) -> Iterator[Filter]:
+        """Yield the subscriptions."""
+        for prefix in self._prefixes:
+            yield Filter(f"{prefix}/online", 1, retained=True)
+            yield Filter(f"{prefix}/events/rpc")
+            yield Filter(f"{prefix}/status/+")
+        if self._prefixes:
+            yield Filter(f"{GEN1}/#")
+
+    def handler(self, topic: str) -> Handler | None:
+        """Return what takes the messages of a topic, or None where it is no topic of a Shelly."""
+        if not self._prefixes:
+            return None
+        if topic.startswith(f"{GEN1}/"):
+            name, _, tail = topic[len(GEN1) + 1 :].partition("/")
+            return partial(self._gen1, name, tail)
+        if topic.endswith("/events/rpc"):
+            return partial(self._events, topic.removesuffix("/events/rpc"))
+        if topic.endswith("/online"):
+            return partial(self._online, topic.removesuffix("/online"))
+        if match := _STATUS.fullmatch(topic):
+            return partial(self._component, match[1], match[2])
+        return None
+
+    def _events(self, prefix: str, payload: bytes, _uptime: int) -> Reading | None:
+        frame = shelly_rpc.parse_frame(payload)
+        device = shelly_rpc.device_id(frame.src)
+        if device is None or frame.method not in ("NotifyStatus", "NotifyFullStatus"):
+            return None
+        self._learn(prefix, device, frame.src)
+        status = self._status.setdefault(device, Status())
+        full = frame.method == "NotifyFullStatus"
+        values = status.full(frame.params) if full else status.change(frame.params)
+        return Reading(device, shelly_rpc.own_time(frame.params), values) if values else None
+
+    def _component(self, prefix: str, key: str, payload: bytes, _uptime: int) -> Reading | None:
+        device = self._device(prefix)
+        if device is None:  # another's topic, or a Shelly that nothing is known of yet
+            return None
+        values = self._status.setdefault(device, Status()).component(key, json_payload.parse(payload))
+        return Reading(device, None, values) if values else None
+
+    def _online(self, prefix: str, payload: bytes, _uptime: int) -> None:
+        device, available = self._device(prefix), _ONLINE.get(payload)
+        if device is not None and available is not None:
+            self._live.availability(device, available=available)
+
+    def _gen1(self, name: str, tail: str, payload: bytes, _uptime: int) -> Reading | None:
+        device = shelly_rpc.device_id(name)
+        if device is None:  # `announce`, `command`, or a name that its owner chose
+            return None
+        if tail == "online":
+            self._online(name, payload, 0)
+            return None
+        three_phase = shelly_gen1.is_three_phase(name)
+        values = shelly_gen1.topic_values(tail, payload, three_phase=three_phase, counters=self._counters)
+        self._learn(name, device, name)
+        return Reading(device, None, values) if values else None
+
+    def _device(self, prefix: str) -> str | None:
+        return self._devices.get(prefix) or shelly_rpc.device_id(prefix.rpartition("/")[2])
+
+    def _learn(self, prefix: str, device: str, name: str) -> None:
+        if prefix not in self._devices and len(self._devices) < MOST_PREFIXES:
+            self._devices[prefix] = device
+            if device not in self._live.devices:
+                self._live.describe(device, name, "")

@@ -1,0 +1,1 @@
+"""Shelly devices by network: read at their address or by their outbound WebSocket, found, and set up."""
