@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import backlog, latency, report, start, throughput, wear
+from benchmarks import backlog, latency, report, start, throughput, wear, webhook
 from benchmarks.load import TOPICS
 from benchmarks.options import Options
 from benchmarks.surroundings import RECEIVE_MAXIMUM, Surroundings
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Surroundings, Options], Iterator[Figure]]] = {
     "wear": wear.measure,
     "latency": latency.measure,
     "start": start.measure,
+    "webhook": webhook.measure,
 }
 
 
@@ -52,7 +53,7 @@ BENCHMARKS: dict[str, Callable[[Surroundings, Options], Iterator[Figure]]] = {
     help="Where the journals lie: on the device whose writes are to be counted, not in memory.",
 )
 def main(names: tuple[str, ...], *, quick: bool, record: bool, directory: Path, **numbers: int) -> None:
-    """Measure everything, or the benchmarks NAME: throughput, slow-disk, backlog, wear, latency, start."""
+    """Measure everything, or the benchmarks NAME: throughput, slow-disk, backlog, wear, latency, start, webhook."""
     options = Options.make(quick=quick, **numbers)
     where = surroundings(directory, options)
     print("\n".join(where), flush=True)
