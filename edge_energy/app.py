@@ -151,10 +151,22 @@ async def run_appliance(settings: Settings, socket: Path, why: str) -> None:
         chronicle = Chronicle(appliance, journal, clock)
         log.info("started", version=__version__, appliance=appliance, why=why, recovered=journal.recovered)
         chronicle.tell(why, version=__version__)
+        # Commits go on until all others have ended: what the HTTP server is asked at the last moment is answered.
+        committing = asyncio.create_task(journal.run())
         try:
-            await together(journal.run(), chronicle.run(), *(supervisor.run() for supervisor in supervisors))
+            components_run = (supervisor.run() for supervisor in supervisors)
+            await together(_shielded(committing), chronicle.run(), *components_run)
         finally:
+            committing.cancel()
+            await asyncio.wait([committing])
             chronicle.tell("stop")
+            if not committing.cancelled():
+                committing.result()  # raises why the disk failed at the last moment
+
+
+async def _shielded(task: asyncio.Task[None]) -> None:
+    """Wait for a task, and raise what it raises; being cancelled leaves it alone."""
+    await asyncio.shield(task)
 
 
 class Chronicle:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers.base import MissingError
+from tests.servers import curl as curl_program
+from tests.servers.base import MissingError, require
 from tests.servers.influxdb import InfluxDB
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.shelly import SimulatedShelly
@@ -40,6 +41,13 @@ def mosquitto() -> Iterator[Callable[..., Mosquitto]]:
             return brokers.enter_context(broker)
 
         yield start
+
+
+@pytest.fixture
+def curl() -> Path:
+    """Give the program."""
+    with skipped_if_missing():
+        return require(curl_program)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 BURST = 2.0  # seconds' worth of requests that may come at once
@@ -37,6 +38,7 @@ class Rates:
         return 0.0
 
 
+@lru_cache(MOST_ADDRESSES)
 def owner(address: str) -> str:
     """Return what stands for one caller: an IPv4 address, or the /64 in which one has all IPv6 addresses."""
     try:

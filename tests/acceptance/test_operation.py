@@ -428,6 +428,7 @@ def test_the_simulation_runs_anywhere_and_leaves_nothing_behind(influxdb: Influx
     assert "embedded broker on 127.0.0.1" in output_of_other
 
 
+@pytest.mark.usefixtures("curl")
 def test_the_simulation_takes_the_webhook_that_it_prints_and_has_a_charging_post() -> None:
     """What a newcomer copies from the screen works as it is; the charging post is read over the network."""
     with Household("--duration", "20") as household:

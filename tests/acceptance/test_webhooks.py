@@ -106,6 +106,7 @@ def check(home: Home, answers: list[Answer]) -> None:
     assert not wrong
 
 
+@pytest.mark.usefixtures("curl")
 def test_the_curl_of_the_manual_works_as_it_stands(home: Callable[..., Home], tmp_path: Path) -> None:
     """By GET and by POST, from an address that nobody configured."""
     house = home()
@@ -162,6 +163,20 @@ def test_what_was_answered_200_survives_a_kill(home: Callable[..., Home], tell: 
     assert counts.keys() == {0, 200}
     assert counts[200] > RATE
     check(house, answers)
+
+
+def test_a_stop_answers_what_it_has_taken(home: Callable[..., Home], tell: Callable[[str], None]) -> None:
+    """Else a device would send again, when the daemon is back, what is recorded already."""
+    house = home()
+    with Hooks(house.port, Load(3 * RATE, RATE)) as hooks:
+        hooks.wait_answered(RATE)
+        house.daemon.stop()
+        answers = hooks.wait()
+    house.start()
+    check(house, answers)
+    answered = sum(answer.status == 200 for answer in answers)
+    tell(f"{answered} of {len(answers)} answered, {len(house.points())} recorded")
+    assert len(house.points()) == answered
 
 
 def fill(disk: Path) -> Path:

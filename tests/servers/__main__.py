@@ -7,13 +7,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from . import influxd, mosquitto
+from . import curl, influxd, mosquitto
 from .base import MissingError, say
 
 if TYPE_CHECKING:
     from .base import ServerModule
 
-SERVERS = [cast("ServerModule", module) for module in (mosquitto, influxd)]
+SERVERS = [cast("ServerModule", module) for module in (mosquitto, curl, influxd)]
 
 
 def main() -> int:
