@@ -19,8 +19,13 @@ help: ## list the targets
 simulate: $(PROJECT) ## run the appliance with a simulated house; options in ARGS="..."
 	@$(BIN)/edge-energy simulate $(ARGS)
 
-test: servers ## run the tests with real servers; options of pytest in ARGS="..."
+test: servers ## run the tests with real servers; options of pytest, or some tests only, in ARGS="..."
+ifeq ($(ARGS),)
+	@$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -m alone
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 lint: $(PROJECT) ## check style, format and types
 	@$(BIN)/ruff check

@@ -45,7 +45,7 @@ class Collector:
         self._clock = clock
         self._ways = ways
         self._increments = increments
-        self._pending: deque[Durable] = deque()
+        self._pending: deque[Recorded] = deque()
 
     def record(
         self, readings: Iterable[Reading], way: str, within: float, state: Mapping[str, Any] | None = None
@@ -62,32 +62,37 @@ class Collector:
             durable = self._recorder.record(entries, within, {**(state or {}), **self._increments.state()})
         except JournalFull:
             self._increments.recorded(None)
-            self._ways.forget()
+            self._ways.recorded(None)
             self.not_recorded += len(entries)
             raise
         self._increments.recorded(durable)
-        self.recorded += len(entries)
-        if entries and durable not in self._pending:
-            self._pending.append(durable)
-        return Recorded(len(entries), durable)
+        self._ways.recorded(durable)
+        recorded = Recorded(len(entries), durable)
+        if entries:
+            self.recorded += len(entries)
+            self._pending.append(recorded)
+        return recorded
 
     def _settle(self) -> None:
-        """Let what did not get to the disk be news again."""
-        while self._pending and self._pending[0].done():
-            if self._pending.popleft().failed():
-                self._ways.forget()
+        """Count what did not get to the disk as what it is."""
+        while self._pending and self._pending[0].durable.done():
+            number, durable = self._pending.popleft()
+            if durable.failed():
+                self.recorded -= number
+                self.not_recorded += number
 
     def _take(self, reading: Reading, way: str) -> NewEntry | None:
         device, own_time, _ = reading
         now, uptime = self._clock.now()
         if own_time is not None and (now is None or not believable(own_time, now)):
             reading = reading._replace(time=None)
-        news = self._ways.news(reading, way, uptime)
+        late = reading.time is not None and now is not None and now - reading.time >= LATE
+        news = self._ways.news(reading, way, uptime, late=late)
         if news is None:
             self.repeated += 1
             return None
         values = self._increments.sum(device, news.values)
         at = now if news.time is None else news.time
-        if news.newest and (at is None or now is None or now - at < LATE):
+        if news.newest:
             self._live.update(Reading(device, at, values))
         return NewEntry(READING, device, at, uptime, encode(values))

@@ -33,6 +33,7 @@ class Live:
         self.devices: dict[str, DeviceState] = {}
         self.updates = 0
         self._at: dict[str, str] = {}
+        self._reached: dict[str, set[str]] = {}
 
     def update(self, reading: Reading) -> None:
         """Take a live reading: its values replace the device's of the same names."""
@@ -50,9 +51,14 @@ class Live:
         state.name = name
         state.model = model
 
-    def availability(self, device: str, *, available: bool) -> None:
-        """Take whether the device can be reached."""
-        self.devices.setdefault(device, DeviceState(device)).available = available
+    def availability(self, device: str, *, available: bool, by: str = "") -> None:
+        """Take whether the device can be reached by one of its ways; it is available as long as it is by any."""
+        reached = self._reached.setdefault(device, set())
+        if available:
+            reached.add(by)
+        else:
+            reached.discard(by)
+        self.devices.setdefault(device, DeviceState(device)).available = bool(reached)
 
     def locate(self, device: str, address: str) -> None:
         """Take the network address that a device has now."""

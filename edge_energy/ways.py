@@ -6,6 +6,7 @@ that one of them has told is no news; what is left of a reading is. Of a device 
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +16,15 @@ from edge_energy.reading import INCREMENTS, Values, is_counter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_energy.interfaces import Durable
     from edge_energy.reading import Reading
 
+SHELLY = "shelly-"
+"""How our ids of these devices begin, which have so many ways to tell."""
 TOGETHER = 5_000_000_000  # ns within which two ways tell of the same change; a poll comes later than that
 ROUNDING = 1.0  # Wh; a counter that falls by less was rounded, not reset (firmware sends decreases of 0.001)
-MOST_DEVICES = 5_000  # a house has a hundred; who invents names must not fill the memory
+MOST_DEVICES = 1_000  # first heard by one way; a house has a hundred, and who invents names keeps no other way out
+CLOCKS_APART = 2_000_000_000  # ns; a device that tells a change at once has a wrong clock if it says another time
 MOST_FRAMES = 64  # remembered of each device by their own times
 MOST_NAMES = 512  # remembered of each device
 
@@ -48,42 +53,44 @@ class _Device:
 
 
 class Ways:
-    """Shared by all sources."""
+    """Shared by all sources. Whoever records news tells `recorded` what the journal promised."""
 
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
+        self._introduced: Counter[str] = Counter()
+        """By way: how many devices were first heard by it."""
+        self._pending: deque[Durable] = deque()
 
     def concern(self, device: str) -> bool:
         """Tell whether a device can be heard by more than MQTT, so that it has to be looked at."""
-        return device.startswith("shelly-") or device in self._devices
-
-    def forget(self) -> None:
-        """Forget what was told: some of it did not get to the disk, so that it is news when it is sent again."""
-        for known in self._devices.values():
-            known.values.clear()
-            known.frames.clear()
+        return device.startswith(SHELLY) or device in self._devices
 
     def heard(self, device: str) -> Mapping[str, int]:
         """Return by which ways a device was heard, with the uptime (ns) of the last time."""
         known = self._devices.get(device)
         return {} if known is None else known.heard
 
-    def news(self, reading: Reading, way: str, uptime: int) -> News | None:
+    def news(self, reading: Reading, way: str, uptime: int, *, late: bool = False) -> News | None:
         """Take a reading; return what of it is new, or None where it only repeats.
 
-        Its time is its own, if it has one that can be believed. Raises `TooManyDevices`.
+        Its time is its own, if it has one that can be believed. `late` says that it tells of the past, so that
+        what is known now neither makes it a repetition nor changes by it. Raises `TooManyDevices`.
         """
+        self._settle()
         known = self._devices.get(reading.device)
         if known is None:
-            if len(self._devices) >= MOST_DEVICES:
-                raise TooManyDevices(f"readings of more than {MOST_DEVICES} devices: {reading.device} is not taken")
+            if self._introduced[way] >= MOST_DEVICES:
+                raise TooManyDevices(f"more than {MOST_DEVICES} devices by {way}: {reading.device} is not taken")
+            self._introduced[way] += 1
             known = self._devices[reading.device] = _Device()
-        values, time, newest = _steady(known, reading.values), reading.time, True
+        values, time, newest = reading.values, reading.time, not late
         if time is not None:
-            newest = time >= known.newest
+            newest = newest and time >= known.newest
             known.newest = max(known.newest, time)
             values, time = _place(known, time, values)
-        if any(uptime - at < TOGETHER for other, at in known.heard.items() if other != way):
+        if newest:
+            values = _steady(known, values)
+        if not late and any(uptime - at < TOGETHER for other, at in known.heard.items() if other != way):
             values = {name: value for name, value in values.items() if not _told(known, name, value, way, uptime)}
         known.heard[way] = uptime
         if not values:
@@ -93,6 +100,24 @@ class Ways:
                 if name not in INCREMENTS and (name in known.values or len(known.values) < MOST_NAMES):
                     known.values[name] = (value, way, uptime)
         return News(values, time, newest)
+
+    def recorded(self, durable: Durable | None) -> None:
+        """Note what the news went with; None where the journal refused it at once."""
+        if durable is None:
+            self._forget()
+        elif not self._pending or self._pending[-1] is not durable:
+            self._pending.append(durable)
+
+    def _settle(self) -> None:
+        """Let what did not get to the disk be news again."""
+        while self._pending and self._pending[0].done():
+            if self._pending.popleft().failed():
+                self._forget()
+
+    def _forget(self) -> None:
+        for known in self._devices.values():
+            known.values.clear()
+            known.frames.clear()
 
 
 def _steady(known: _Device, values: Values) -> Values:

@@ -88,7 +88,8 @@ class Guard:
 
     def _origin(self, request: web.Request) -> web.Response | None:
         """Refuse what a page of a stranger makes a browser send."""
-        # An image needs no script: browsers say at least whose page it is on.
+        # An image needs no script. Browsers say whose page it is on, but only to a server with TLS and to localhost:
+        # elsewhere [http] webhook_auth is what keeps them out.
         strange = request.headers.get("Sec-Fetch-Site") == "cross-site"
         if strange and self._access.changes_something(request.method, _route(request)):
             return failure(403, "pages of other servers may not do this", "Sec-Fetch-Site")

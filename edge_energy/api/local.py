@@ -95,7 +95,9 @@ class LocalApi:
     async def _post_retry(self, request: web.Request) -> web.Response:
         sink = request.query.get("sink")
         if sink is not None and sink not in self._journal.outboxes:
-            raise BadRequest(f"no sink named {sink!r}; configured: {', '.join(self._journal.outboxes)}", status=404)
+            raise BadRequest(
+                f"no sink named {sink!r}; configured: {', '.join(self._journal.outboxes) or 'none'}", status=404
+            )
         return json_response({"retried": await self._journal.retry(sink)})
 
 

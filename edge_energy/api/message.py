@@ -15,7 +15,7 @@ from edge_energy.devices.payload import believable
 from edge_energy.devices.tuya_seen import Seen
 from edge_energy.errors import JournalFull, UnreadablePayload
 from edge_energy.reading import Reading
-from edge_energy.ways import MOST_DEVICES, MOST_NAMES, TooManyDevices
+from edge_energy.ways import MOST_NAMES, TooManyDevices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 WITHIN = 0.25  # seconds until what was sent must be on disk
 WAY = "message"
+MOST_KNOWN = 5_000  # devices, by all ways
 MOST_COMPLAINTS = 1_000  # that are logged, one for each property of a device
 _JSON = ("application/json", "text/json", "")
 
@@ -89,7 +90,7 @@ class _Messages:
         rejected: list[dict[str, str]] = []
         again = 0
         for each in message.properties:
-            prop = each if each.time is None or believable(each.time, now or each.time) else each._replace(time=None)
+            prop = each._replace(time=_believed(each.time, each.time))  # of a clock that was never set, none
             rule = codes.get(prop.code)
             try:
                 if rule is None:
@@ -128,7 +129,7 @@ class _Messages:
 
     def _show(self, device: str, prop: Property, now: int | None) -> None:
         """Let a property that is not recorded be seen, unless it is old or was seen."""
-        values, at = tuya.live_values(prop), now if prop.time is None else prop.time
+        values, at = tuya.live_values(prop), _believed(prop.time, now) or now
         if prop.time is not None:
             if self._seen.known(device, prop.code, prop.time):
                 return
@@ -141,8 +142,8 @@ class _Messages:
 
     def _admit(self, device: str) -> None:
         """Refuse a device that would be one too many to remember."""
-        if device not in self._live.devices and len(self._live.devices) >= MOST_DEVICES:
-            raise TooManyDevices(f"messages of more than {MOST_DEVICES} devices: {device} is not taken")
+        if device not in self._live.devices and len(self._live.devices) >= MOST_KNOWN:
+            raise TooManyDevices(f"more than {MOST_KNOWN} devices: {device} is not taken")
 
     def _complain(self, device: str, rejected: Sequence[Mapping[str, str]]) -> None:
         """Count what was left out, and log it once for each property of a device."""
@@ -152,3 +153,8 @@ class _Messages:
             if complaint not in self._complained and len(self._complained) < MOST_COMPLAINTS:
                 self._complained.add(complaint)
                 log.warning("Tuya: a value is left out", device=device, **each)
+
+
+def _believed(time: int | None, now: int | None) -> int | None:
+    """Return a property's own time if it can be taken at `now`; while nobody knows the date, if it was ever set."""
+    return time if time is not None and believable(time, now or time) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +24,8 @@ LINGERING = 2.0  # seconds in which the rest of a refused body is read, so that 
 LARGEST_LINE = 8_190  # bytes of the request line, or of one header
 LARGEST_HEAD = 32_768  # bytes in all; as many bytes as headers are allowed times the above is too much for a Pi
 MOST_HEADERS = 64
+_QUOTATION = re.compile(r"\n|:? \"?(?:bytearray\()?b['\"]")
+"""Where aiohttp, behind its reason, begins to repeat what came."""
 
 
 class Connection(web.RequestHandler):
@@ -139,7 +142,8 @@ class Connection(web.RequestHandler):
             message = "a defect of this server; its log says more"
         if request.writer.output_size > 0:
             raise ConnectionError("a part of an answer was sent already")
-        answer = dress(failure(status, message or "not a request"))
+        reason = _QUOTATION.split(message or "", maxsplit=1)[0]  # what came may have a token in it
+        answer = dress(failure(status, reason.rstrip(": ") or "not a request"))
         answer.force_close()
         return answer
 

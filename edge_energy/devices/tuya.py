@@ -202,7 +202,9 @@ def _plausible(numbers: Mapping[str, float], factor: float = 1.0) -> Values:
         if json_payload.put(values, name, number, factor):
             quantity = QUANTITIES.get(base(name))
             limits = (
-                f" {quantity.low:g} to {quantity.high:g} {quantity.unit}" if quantity else " what a number can be"
+                f" {quantity.low:.12g} to {quantity.high:.12g} {quantity.unit}"
+                if quantity
+                else " what a number can be"
             )
             raise UnreadablePayload(f"{name} is outside{limits}; is its scale right?")
     return values

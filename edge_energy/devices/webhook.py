@@ -28,6 +28,8 @@ NO_VALUES = {"device", "timestamp", "time", "token", *INCREMENTS}
 _LONGEST_NUMBER = 64
 _LONGEST_SHOWN = 40
 _DECIMALS = 6  # of a converted value, as in payload.put
+_INCLUDED = re.compile(r"ret_aenergy(_[0-9]{1,2})?")
+"""As Shelly calls its counter of returned energy, which its `aenergy` includes: adoption's webhooks send both."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -85,7 +87,8 @@ def parameters(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found and not _same(found[name], value):
-            raise BadValue(name, f"given twice, as {_show(found[name])} and as {_show(value)}")
+            said = f", as {_show(found[name])} and as {_show(value)}" if name != "token" else ""
+            raise BadValue(name, f"given twice{said}")
         found[name] = value
         if len(found) > MOST_PARAMETERS:
             raise BadValue(None, f"more than {MOST_PARAMETERS} parameters")
@@ -125,6 +128,8 @@ def reading(device: str, given: Mapping[str, object], sender: Sender | None = No
     for name, value in given.items():
         if type(value) is str:
             _check_text(name, value)
+        if _INCLUDED.fullmatch(name):
+            continue
         if base(name) in INCREMENTS or name in NO_VALUES:
             continue
         if is_switch(name) and _NAME.fullmatch(name):
@@ -133,9 +138,26 @@ def reading(device: str, given: Mapping[str, object], sender: Sender | None = No
             values.update([_quantity(name, _needed(name, value), sender)])
         elif (number := _number(value)) is not None and _NAME.fullmatch(name):
             values[name] = _finite(name, number)
+    _take_returned_off(values, given)
     if not values:
         raise BadValue(None, "no value: expected at least one, like power=120.5")
     return Reading(device, _timestamp(given), values)
+
+
+def _take_returned_off(values: Values, given: Mapping[str, object]) -> None:
+    """Make `energy` what was consumed, where a Shelly tells how much of its counter was returned."""
+    for name, value in given.items():
+        if match := _INCLUDED.fullmatch(name):
+            part = match[1] or ""
+            returned = _needed(name, value)
+            if not plausible(f"energy_returned{part}", returned):
+                raise BadValue(name, f"{_show(value)} is no counter of energy")
+            counter = f"energy{part}"
+            if counter in values:
+                if returned > values[counter]:
+                    raise BadValue(name, f"is more than {counter}, which includes it")
+                values[counter] = round(values[counter] - returned, _DECIMALS)
+            values[f"energy_returned{part}"] = returned
 
 
 def _check_text(name: str, text: str) -> None:
@@ -161,7 +183,7 @@ def _quantity(name: str, number: float, sender: Sender | None) -> tuple[str, flo
 def _in_range(name: str, number: float) -> float:
     quantity = QUANTITIES[base(name)]
     if not plausible(name, _finite(name, number)):
-        raise BadValue(name, f"{number:g} {quantity.unit} is outside {quantity.low:g} to {quantity.high:g}")
+        raise BadValue(name, f"{number:.12g} {quantity.unit} is outside {quantity.low:.12g} to {quantity.high:.12g}")
     return number
 
 

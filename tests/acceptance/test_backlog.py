@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import House
     from tests.servers.publisher import Sent
 
+pytestmark = pytest.mark.alone
+
 SEED = 4
 OLD, NEW = 3_600.0, 50.0  # W
 QUICK = 'commit_interval = "500ms"\n'

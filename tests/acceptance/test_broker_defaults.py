@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import House
     from tests.servers.mosquitto import Mosquitto
 
+pytestmark = pytest.mark.alone
+
 SEED = 3
 RATE = 500
 SYNC = 200  # ms

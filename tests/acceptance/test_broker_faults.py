@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
+pytestmark = pytest.mark.alone
+
 STATUS = "edge-energy/house-1/status"
 QUEUE = 100_000
 ONLINE, OFFLINE = '{"status":"online"}', '{"status":"offline"}'

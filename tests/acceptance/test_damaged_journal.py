@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.servers.influxdb import InfluxDB
 
+pytestmark = pytest.mark.alone
+
 PAGE = 4096
 WAL_HEADER, FRAME_HEADER = 32, 24
 COUNT = 2_000

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
+pytestmark = pytest.mark.alone
+
 COUNT = 1_000
 SOURCE = 'commit_interval = "100ms"\n[[mqtt.sensors]]\ntopic = "plug/+"\ndevice = "{1}"\ntime = "time"\n'
 HOUR = 3600 * 10**9

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
+pytestmark = pytest.mark.alone
+
 SOURCE = 'commit_interval = "100ms"\n[[mqtt.sensors]]\ntopic = "plug/+"\ndevice = "{1}"\n'
 
 

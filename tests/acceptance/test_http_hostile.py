@@ -22,6 +22,8 @@ from tests.servers.daemon import Daemon
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+pytestmark = pytest.mark.alone
+
 PATIENCE = 0.3  # seconds to wait for an answer; who announces more than it sends gets none
 TOGETHER = 50
 GROWTH = 6 * 1024  # KiB that the process may grow by while it is flooded

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import House
     from tests.servers.influxdb import InfluxDB
 
+pytestmark = pytest.mark.alone
+
 SEED = 20_261_120
 COUNT, RATE, QUEUE = 20_000, 2_000, 100_000
 KILLS = 5

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
+pytestmark = pytest.mark.alone
+
 FAST = 'commit_interval = "100ms"\n'
 AWAY = influxdb_section("http://127.0.0.1:1", "energy", "token")
 CHANGED = 'why="configuration changed"'

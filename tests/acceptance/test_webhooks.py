@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.servers.hooks import Answer
     from tests.servers.influxdb import InfluxDB
 
+pytestmark = pytest.mark.alone
+
 RATE = 500
 SEED = 20_261_121
 VALUES = {"power": 120.5, "voltage": 230.1, "current": 0.52, "energy": 10.2}

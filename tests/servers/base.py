@@ -24,7 +24,9 @@ HOST = "127.0.0.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-energy" / "servers"
 # Outside the range from which the kernel takes ports for outgoing connections (32768 and above): a client
 # that keeps dialling a server that is down would otherwise connect to itself one day and hold the port.
-PORTS = range(20_000, 32_000)
+# Each of several test processes has its own, and gives none twice: a server that is down for a while wants its port.
+PORTS = range(20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 32_000, 8)
+_given: set[int] = set()
 
 
 class ServerError(Exception):
@@ -94,7 +96,8 @@ def making(name: str) -> Iterator[Path]:
 
 def free_port() -> int:
     """Return a port on 127.0.0.1 that nobody listens on."""
-    for port in random.SystemRandom().sample(PORTS, 200):
+    free = [port for port in PORTS if port not in _given]
+    for port in random.SystemRandom().sample(free, min(200, len(free))):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -103,6 +106,7 @@ def free_port() -> int:
                 if error.errno != errno.EADDRINUSE:
                     raise
             else:
+                _given.add(port)
                 return port
     raise ServerError("no free port")
 

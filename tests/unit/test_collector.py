@@ -125,6 +125,14 @@ async def test_what_did_not_get_to_the_disk_is_no_repetition_when_it_is_sent_aga
     bench.record(NOON, power=5)
     bench.record(NOON, power=5, way="websocket")
     assert bench.recorded() == [(NOON, {"power": 5})]
+    assert (bench.collector.recorded, bench.collector.not_recorded) == (1, 1)
+
+
+async def test_a_late_reading_is_recorded_whatever_another_way_tells_now() -> None:
+    """A sender that was offline sends what it kept; that it was the same then as now makes it no repetition."""
+    bench = Bench()
+    bench.record(way="websocket", power=5)
+    assert bench.record(NOON - LATE, power=5) == 1
 
 
 async def test_state_is_written_with_the_readings() -> None:

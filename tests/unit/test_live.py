@@ -41,6 +41,17 @@ def test_names_and_availability_may_come_before_and_after_readings() -> None:
     }
 
 
+def test_a_device_is_available_as_long_as_one_way_leads_to_it() -> None:
+    """The end of one of two connections says nothing of the other."""
+    live = Live()
+    live.availability("plug", available=True, by="192.168.1.20")
+    live.availability("plug", available=True, by="plug")
+    live.availability("plug", available=False, by="plug")
+    assert live.devices["plug"].available is True
+    live.availability("plug", available=False, by="192.168.1.20")
+    assert live.devices["plug"].available is False
+
+
 def test_an_address_leads_to_the_device_that_has_it_now() -> None:
     live = Live()
     live.locate("one", "192.168.1.20")

@@ -152,7 +152,7 @@ def test_devices_stand_in_columns_with_their_units() -> None:
 
 def test_every_shown_quantity_has_a_unit() -> None:
     """A quantity that is added to the table can be printed."""
-    for name in reports._SHOWN:
+    for name in reports.words.SHOWN:
         assert reports.value(name, name == "output" or 1234.5)
 
 
@@ -205,3 +205,31 @@ def test_programs_get_json() -> None:
     """The same report, with every character as it is."""
     assert json.loads(reports.as_json(REPORT)) == REPORT
     assert "é" in reports.as_json({"name": "é"})
+
+
+def test_a_terminal_obeys_no_name() -> None:
+    """Names, topics and reasons come from others; accents and columns stay."""
+    assert reports.printable("salon/télévision  5 °C\n\x1b]0;x\x07\x9b2J\r") == "salon/télévision  5 °C\n�]0;x��2J�"
+
+
+def test_the_tail_stands_in_columns() -> None:
+    entry = {"position": 7, "time": NOON, "kind": "reading", "body": {"power": 1}}
+    lines = reports.tail([{**entry, "device": "plug"}, {**entry, "device": "shelly-ec62608ab9a4"}]).splitlines()
+    assert lines[0].index("{") == lines[1].index("{")
+
+
+def test_the_server_says_what_became_of_requests() -> None:
+    """In words: not everybody knows what a 4xx is."""
+    server = {
+        "name": "http 0.0.0.0:8000",
+        "kind": "http",
+        "connected": True,
+        "connections": 3,
+        "websockets": 1,
+        "requests": {"1xx": 1, "2xx": 12, "4xx": 2, "5xx": 1},
+        "rate_limited": 0,
+        "slow_clients": 0,
+        "displaced": 0,
+    }
+    said = "listening: 1 became WebSockets, 12 accepted, 2 refused, 1 failed; now 3 connected and 1 by WebSocket"
+    assert said in reports.status(REPORT | {"servers": [server]})

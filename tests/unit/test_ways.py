@@ -80,6 +80,23 @@ def test_an_older_reading_is_recorded_but_is_not_what_is_known_now() -> None:
     assert news(ways, "websocket", 1, power=5) is None
 
 
+def test_a_backlog_is_compared_with_nothing_that_is_known_now() -> None:
+    """A broker sends what it kept while another way tells the present: each change of the past is news, once."""
+    ways = Ways()
+    assert news(ways, "websocket", 1, power=0.0, energy=1_000.0)
+    kept = [(NOON - age * SECOND, power) for age, power in ((90, 0.0), (80, 100.0), (70, 0.0))]
+    for expected in ([(at, {"power": power}, False) for at, power in kept], [None, None, None]):
+        found = [ways.news(Reading(PLUG, at, {"power": p}), "mqtt", 2 * SECOND, late=True) for at, p in kept]
+        assert [one and (one.time, one.values, one.newest) for one in found] == expected
+    assert news(ways, "mqtt", 3, NOON, power=0.0) is None
+
+
+def test_a_counter_of_the_past_is_not_raised_to_that_of_now() -> None:
+    ways = Ways()
+    assert news(ways, "websocket", 1, NOON, energy=1_000.5)
+    assert news(ways, "mqtt", 1, NOON - SECOND, energy=1_000.1) == {"energy": 1_000.1}
+
+
 @pytest.mark.parametrize("name", ["energy", "energy_returned", "energy_a", "energy_1"])
 def test_a_counter_that_falls_by_a_rounding_stays_where_it_was(name: str) -> None:
     ways = Ways()
@@ -106,6 +123,7 @@ def test_who_invents_devices_does_not_fill_the_memory() -> None:
         assert ways.news(Reading(f"plug-{number}", None, {"power": 1.0}), "webhook", 0)
     with pytest.raises(TooManyDevices, match="one-too-many"):
         ways.news(Reading("one-too-many", None, {"power": 1.0}), "webhook", 0)
+    assert ways.news(Reading(PLUG, None, {"power": 1.0}), "websocket", 0)
     assert ways.news(Reading("plug-0", None, {"power": 2.0}), "webhook", 0)
     for number in range(10 * MOST_FRAMES):
         ways.news(Reading("plug-0", NOON + number, {f"value_{number}": 1.0}), "webhook", 0)

@@ -21,6 +21,7 @@ from edge_energy.sources.mqtt.own_time import OwnTimes
 from edge_energy.sources.mqtt.redelivery import Redelivery
 from edge_energy.sources.mqtt.unreadable import Unreadable
 from edge_energy.sources.mqtt.window import LEAST, Window
+from edge_energy.ways import CLOCKS_APART, SHELLY, TooManyDevices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -123,6 +124,8 @@ class Intake:
         self._undurable = 0
         self._owed = False
         """Whether messages were not recorded, so that the broker has to send them again."""
+        self._repeats = False
+        """Whether what arrived repeats what may not be on disk yet."""
         self._own_times = OwnTimes()
 
     # -- a connection begins ----------------------------------------------------------------------------------
@@ -146,7 +149,7 @@ class Intake:
                 if group.durable is not None:
                     await group.durable
             except JournalFull:
-                self._forget(group.entries)
+                self._failed(group)
         self._groups.clear()
         self.unacknowledged = 0  # here, because messages may come together with the CONNACK
         self._undurable = 0
@@ -172,11 +175,10 @@ class Intake:
         self.heard = now
         try:
             reading = self._routes.reading(topic, payload, uptime)
-        except UnreadablePayload as error:
+            if reading is not None:
+                self._take(reading, message, now, uptime)
+        except (UnreadablePayload, TooManyDevices) as error:
             self.unreadable.take(topic, str(error), payload)
-            return
-        if reading is not None:
-            self._take(reading, message, now, uptime)
 
     def skip(self, message: Message) -> None:
         """Take a message that is only to be acknowledged."""
@@ -185,7 +187,7 @@ class Intake:
         self.heard = self._clock.now()[0]
 
     def _take(self, reading: Reading, message: Message, now: int | None, uptime: int) -> None:
-        device, own_time, values = reading
+        device, _, values = reading
         counters = self.counters
         packet = message.packet
         identity = _identity(values)
@@ -195,13 +197,15 @@ class Intake:
         old = message.dup or not self.live_now
         current = not old and not message.retain
         at, span = now, None
-        if own_time is not None and now is not None and believable(own_time, now):
-            placed = self._place(reading, uptime, again=message.dup)
+        own_time = self._own_time(reading, now, old=old)
+        if own_time is not None and now is not None:
+            late = old or now - own_time >= LATE
+            placed = self._place(reading, own_time, uptime, again=message.dup, late=late)
             if placed is None:
-                counters.repeated += 1
+                self._repeated(packet)
                 return
             values, at, newer = placed
-            current = current and newer and now - at < LATE
+            current = current and newer and not late
         elif message.retain:
             counters.retained += 1
             return
@@ -210,7 +214,7 @@ class Intake:
         elif self._ways.concern(device):
             news = self._ways.news(Reading(device, None, values), self.name, uptime)
             if news is None:
-                counters.repeated += 1
+                self._repeated(packet)
                 return
             values = news.values
         counters.backlog += old and not message.retain
@@ -224,13 +228,31 @@ class Intake:
             counters.live += 1
             self._live.update(Reading(device, at, values))
 
-    def _place(self, reading: Reading, uptime: int, *, again: bool) -> tuple[Values, int, bool] | None:
+    def _repeated(self, packet: int) -> None:
+        """Count what is recorded already, but acknowledge it only when that is on disk."""
+        self.counters.repeated += 1
+        self._repeats |= packet > 0
+
+    def _own_time(self, reading: Reading, now: int | None, *, old: bool) -> int | None:
+        """Return a reading's own time if it can be believed.
+
+        A Shelly tells a change at once: if it says another time than now, its clock is wrong.
+        """
+        own = reading.time
+        if own is None or now is None or not believable(own, now):
+            return None
+        wrong = not old and abs(now - own) > CLOCKS_APART and reading.device.startswith(SHELLY)
+        return None if wrong else own
+
+    def _place(
+        self, reading: Reading, own_time: int, uptime: int, *, again: bool, late: bool
+    ) -> tuple[Values, int, bool] | None:
         """Return what is new of a reading with a time of its own, its time, and whether none is newer."""
-        device, own_time, values = reading
-        if own_time is not None and self._ways.concern(device):
-            news = self._ways.news(reading, self.name, uptime)
+        device, _, values = reading
+        if self._ways.concern(device):
+            news = self._ways.news(reading, self.name, uptime, late=late)
             return None if news is None else (news.values, news.time or own_time, news.newest)
-        placed = self._own_times.place(device, own_time or 0, values, again=again)
+        placed = self._own_times.place(device, own_time, values, again=again)
         return None if placed is None else (values, *placed)
 
     def _span(self, now: int | None) -> int:
@@ -248,20 +270,23 @@ class Intake:
         if not entries and not packets:
             return True
         self._entries, self._packets, self._state = [], [], {}
+        record, self._repeats = bool(entries) or self._repeats, False
         now = time.monotonic()
         self.last_message = now
         self.unacknowledged += len(packets)
         self.window.arrived(len(packets), self.unacknowledged, now)
         within = 0.0 if self.window.near(self.unacknowledged) else self._commit_interval
         try:
-            if entries and not self._owed:
+            if record and not self._owed:
                 self._last_durable = self._recorder.record(entries, within, state)
                 self._increments.recorded(self._last_durable)
+                self._ways.recorded(self._last_durable)
                 self.counters.recorded += len(entries)
-            elif entries:
+            elif record:
                 raise JournalFull("recording nothing until the broker sends again")  # noqa: TRY301
         except JournalFull:
             self._increments.recorded(None)
+            self._ways.recorded(None)
             self.counters.not_recorded += len(entries)
             self._forget(entries)
             self._routes.described = described  # nobody tells that again
@@ -337,11 +362,16 @@ class Intake:
     def _forget(self, entries: list[NewEntry]) -> None:
         """Forget what is not on disk, but not the redelivered messages beside it, which were before."""
         self.redelivery.forget(entry.origin & 0xFFFF for entry in entries if entry.origin is not None)
-        self._ways.forget()
+
+    def _failed(self, group: _Group) -> None:
+        """Take back what was counted as recorded."""
+        self._forget(group.entries)
+        self.counters.recorded -= len(group.entries)
+        self.counters.not_recorded += len(group.entries)
 
     def _forget_groups(self) -> None:
         for group in self._groups:
-            self._forget(group.entries)
+            self._failed(group)
         self._groups.clear()
         self.unacknowledged = 0  # here, because messages may come together with the CONNACK
         self._undurable = 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge_energy.devices import payload as json_payload
 from edge_energy.devices import shelly_gen1, shelly_rpc
 from edge_energy.devices.shelly_gen2 import Status
+from edge_energy.errors import UnreadablePayload
 from edge_energy.reading import Reading
 from edge_energy.sources.mqtt.connection import Filter
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 GEN1 = "shellies"
 _STATUS = re.compile(r"(.+)/status/([a-z0-9]+:[0-9]+)")
 _ONLINE = {b"true": True, b"false": False}
-MOST_PREFIXES = 5_000
+MOST_DEVICES = 5_000  # a house has a hundred; who invents names must not fill the memory
 
 
 class ShellyTopics:
@@ -76,8 +77,8 @@ class ShellyTopics:
         device = shelly_rpc.device_id(frame.src)
         if device is None or frame.method not in ("NotifyStatus", "NotifyFullStatus"):
             return None
+        status = self._known(device)
         self._learn(prefix, device, frame.src)
-        status = self._status.setdefault(device, Status())
         full = frame.method == "NotifyFullStatus"
         values = status.full(frame.params) if full else status.change(frame.params)
         return Reading(device, shelly_rpc.own_time(frame.params), values) if values else None
@@ -86,7 +87,7 @@ class ShellyTopics:
         device = self._device(prefix)
         if device is None:  # another's topic, or a Shelly that nothing is known of yet
             return None
-        values = self._status.setdefault(device, Status()).component(key, json_payload.parse(payload))
+        values = self._known(device).component(key, json_payload.parse(payload))
         return Reading(device, None, values) if values else None
 
     def _online(self, prefix: str, payload: bytes, _uptime: int) -> None:
@@ -106,11 +107,16 @@ class ShellyTopics:
         self._learn(name, device, name)
         return Reading(device, None, values) if values else None
 
+    def _known(self, device: str) -> Status:
+        if device not in self._status and len(self._status) >= MOST_DEVICES:
+            raise UnreadablePayload(f"more than {MOST_DEVICES} Shelly devices")
+        return self._status.setdefault(device, Status())
+
     def _device(self, prefix: str) -> str | None:
         return self._devices.get(prefix) or shelly_rpc.device_id(prefix.rpartition("/")[2])
 
     def _learn(self, prefix: str, device: str, name: str) -> None:
-        if prefix not in self._devices and len(self._devices) < MOST_PREFIXES:
-            self._devices[prefix] = device
+        if prefix in self._devices or len(self._devices) < MOST_DEVICES:
+            self._devices[prefix] = device  # a new one may have been given the prefix of the one before
             if device not in self._live.devices:
                 self._live.describe(device, name, "")

@@ -76,9 +76,8 @@ async def locate(wanted: Place) -> Place:
     for address in addresses:
         if local(address):
             return Place(address, wanted.port)
-    raise BadAddress(
-        f"{wanted.host} is {addresses[0]}, outside of the local network (private, link-local and loopback addresses)"
-    )
+    name = wanted.host if wanted.host == addresses[0] else f"{wanted.host} ({addresses[0]})"
+    raise BadAddress(f"{name} is outside of the local network (private, link-local and loopback addresses)")
 
 
 def own_address(device: str) -> str:

@@ -75,8 +75,9 @@ class ShellyDevice:
             self.last_failure = error.detail
             raise
         finally:
-            if self.way and self.identity is not None:  # another way may know better, if this one never was
-                self._receivers.live.availability(self.identity.device, available=False)
+            if self.way and self.identity is not None:
+                live = self._receivers.live
+                live.availability(self.identity.device, available=False, by=self._counters.peer)
             self.way = ""
 
     def status(self) -> dict[str, Any]:
@@ -93,6 +94,7 @@ class ShellyDevice:
         }
 
     async def _read(self, rpc: HttpRpc, address: str) -> None:
+        rpc.basic = False  # another device may have the address now, and only Gen1 gets a readable password
         info = await rpc.get("/shelly")
         if identity.is_gen1(info):
             self._meet(await gen1.identify(rpc, info), address)

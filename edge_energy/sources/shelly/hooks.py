@@ -17,6 +17,7 @@ _EVENTS = ("switch.on", "switch.off", "switch.active_power_change", "switch.acti
 _OUTPUT = {"switch.on": "true", "switch.off": "false"}
 _QUANTITIES = {"power": ("apower",), "energy": ("aenergy", "total"), "voltage": ("voltage",), "current": ("current",)}
 """What a URL tells and where a switch's status has it, the most important first."""
+_RETURNED = ("ret_aenergy", "total")
 
 
 class Hooks(NamedTuple):
@@ -49,10 +50,11 @@ def hooks(base: str, status: Mapping[str, Any], events: set[str], token: str | N
     found: list[Hook] = []
     left_out: set[str] = set()
     for cid, switch in switches(status):
-        values = {name: path for name, path in _QUANTITIES.items() if _has(switch, name, path)}
+        values = {name: path for name, path in _QUANTITIES.items() if _at(switch, path) is not None}
+        returns = _at(switch, _RETURNED) is not None
         for event in _EVENTS:
             if event in events and (values or event in _OUTPUT):
-                parameters = dict(_parameters(event, cid, values))
+                parameters = dict(_parameters(event, cid, values, returns=returns))
                 url = _url(base, parameters, token)
                 while len(url) > LONGEST_URL and len(parameters) > 1:
                     left_out.add(parameters.popitem()[0])
@@ -69,29 +71,29 @@ def switches(status: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]
             yield int(number), switch
 
 
-def _has(switch: Mapping[str, Any], name: str, path: tuple[str, ...]) -> bool:
-    """Tell whether a switch measures a quantity.
-
-    A meter that has counted returned energy adds it to the other as well (`aenergy`), and an expression that
-    fails would spoil the whole webhook: no energy is better than that sum.
-    """
-    returned = _at(switch, ("ret_aenergy", "total")) or 0
-    return _at(switch, path) is not None and not (name == "energy" and returned > 0)
-
-
 def _at(value: Any, path: tuple[str, ...]) -> float | None:
     for key in path:
         value = value.get(key) if type(value) is dict else None
     return value if type(value) in (int, float) else None
 
 
-def _parameters(event: str, cid: int, values: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+def _parameters(
+    event: str, cid: int, values: Mapping[str, tuple[str, ...]], *, returns: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield what a URL tells. Energy that was returned goes with the energy that includes it, or neither does."""
     suffix = f"_{cid}" if cid else ""
     if event in _OUTPUT:
         yield f"output{suffix}", _OUTPUT[event]
     for name, path in values.items():
         own = name == "power" and event not in _OUTPUT  # only these events have attributes
-        yield f"{name}{suffix}", "${ev.apower}" if own else f'${{status["switch:{cid}"].{".".join(path)}}}'
+        value = "${ev.apower}" if own else _expression(cid, path)
+        if name == "energy" and returns:
+            value += f"&ret_aenergy{suffix}={_expression(cid, _RETURNED)}"
+        yield f"{name}{suffix}", value
+
+
+def _expression(cid: int, path: tuple[str, ...]) -> str:
+    return f'${{status["switch:{cid}"].{".".join(path)}}}'
 
 
 def _url(base: str, parameters: Mapping[str, str], token: str | None) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_energy.live import Live
 
 MOST_DEVICES = 500  # connected at once
-MOST_COUNTED = 1_000  # devices whose counters are kept
+MOST_COUNTED = 1_000  # since the start; their counters outlive their sockets
 WAY = "outbound websocket"
 INTRODUCTION = 10.0  # seconds in which a device says who it is
 FULL_STATUS = 5.0  # seconds in which it tells everything by itself
@@ -92,7 +92,11 @@ class OutboundSockets:
             self._strangers += 1
             await session.close(WSCloseCode.POLICY_VIOLATION, "expected frames of the Shelly that has this token")
             return
-        counters = session.counters = self._counted(device, counters)
+        if device not in self._counters and len(self._counters) >= MOST_COUNTED:
+            await session.close(WSCloseCode.TRY_AGAIN_LATER, "too many devices")
+            return
+        counters.peer = device
+        counters = session.counters = self._counters.setdefault(device, counters)
         live = self._receivers.live
         if device not in live.devices:
             live.describe(device, first.src, "")
@@ -106,14 +110,7 @@ class OutboundSockets:
         finally:
             if self.sessions.get(device) is session:
                 del self.sessions[device]
-                live.availability(device, available=False)
-
-    def _counted(self, device: str, counters: Counters) -> Counters:
-        """Return the counters of a device, which outlive its sockets; of one device too many only its own."""
-        if device in self._counters or len(self._counters) < MOST_COUNTED:
-            counters.peer = device
-            return self._counters.setdefault(device, counters)
-        return counters
+                live.availability(device, available=False, by=counters.peer)
 
     async def _read(self, session: Session, first: Frame, recording: Recording) -> None:
         told = asyncio.Event()

@@ -181,7 +181,3 @@ def mapping(answer: Any, what: str) -> Mapping[str, Any]:
 
 def _everywhere(host: str) -> bool:
     return host in ("0.0.0.0", "::")
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -13,7 +13,7 @@ from edge_energy.devices import shelly_rpc
 from edge_energy.devices.shelly_gen2 import Status
 from edge_energy.errors import JournalFull, Unavailable
 from edge_energy.reading import Reading
-from edge_energy.ways import TooManyDevices
+from edge_energy.ways import CLOCKS_APART, TooManyDevices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 WITHIN = 1.0  # seconds until a reading is on disk; whoever sent it waits for nothing
-CLOCKS_APART = 60_000_000_000  # ns; the clock of a device that is further from ours than that is wrong
 MOST_WAITING = 500  # readings of one device that wait for one commit; a flood of more waits itself
 LOG_EVERY = 60.0
 
@@ -114,7 +113,7 @@ class Recording:
 
     def _record(self, values: Values, time: int | None) -> None:
         """Record values of an instant (UTC ns; None for now). Raises `Unavailable` if the device is one too many."""
-        self._receivers.live.availability(self.device, available=True)
+        self._receivers.live.availability(self.device, available=True, by=self._counters.peer)
         if not values:
             return
         try:

@@ -9,6 +9,7 @@ import socket
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
@@ -258,6 +259,24 @@ async def test_what_is_no_http_is_400_and_no_noise(data: bytes) -> None:
     ],
 )
 async def test_an_image_on_a_page_of_a_stranger_records_nothing(site: str, path: str, status: int) -> None:
-    """Browsers send no Origin with it, but say that the page is of another site."""
+    """Browsers send no Origin with it, but (with TLS, and to localhost) say that the page is of another site."""
     async with serving() as served:
         assert (await ask(f"{served.url}{path}", headers={"Sec-Fetch-Site": site}))[0] == status
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /webhook?token=SECRET&power=\xd9\xa3 HTTP/1.1\r\n\r\n",
+        b"GET /webhook?token=SECRET&x=" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /webhook HTTP/1.1\r\nAuthorization: Bearer SECRET" + b"a" * 9_000 + b"\r\n\r\n",
+        b"GET /webhook HTTP/1.1\r\nAuthorization : Bearer SECRET\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_not_repeated(head: bytes) -> None:
+    """There may be a token in it; why it is none is said all the same."""
+    async with serving() as served:
+        answer = await raw(served.port, head)
+    assert b" 400 " in answer.splitlines()[0]
+    assert b"SECRET" not in answer
+    assert len(orjson.loads(answer.partition(b"\r\n\r\n")[2])["error"]) > 10

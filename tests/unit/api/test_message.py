@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 import pytest
 
-from edge_energy.api.message import COUNTERS, message_application
+from edge_energy.api.message import COUNTERS, MOST_KNOWN, message_application
 from edge_energy.clock import Clock
 from edge_energy.collector import Collector
 from edge_energy.config.settings import Tuya, TuyaCode
@@ -20,7 +20,7 @@ from edge_energy.increments import PREFIX as INCREMENTS_PREFIX
 from edge_energy.increments import Increments
 from edge_energy.journal.reader import Reader
 from edge_energy.live import Live
-from edge_energy.ways import MOST_DEVICES, MOST_NAMES, Ways
+from edge_energy.ways import MOST_NAMES, Ways
 from tests.fuzz_corpus.hostile import PAYLOADS
 from tests.unit.api.serving import raw, serving
 from tests.unit.samples import NOON, SECOND, running_journal
@@ -197,6 +197,20 @@ async def test_a_property_counts_once() -> None:
     assert energies == [("plug", 10), ("plug", 20), ("other", 10), ("plug", 30), ("plug", 40)]
 
 
+async def test_an_increment_counts_once_though_its_clock_is_ahead() -> None:
+    """Which property it is, its own time says also where that cannot be when it was; live is then the arrival."""
+    disk, tomorrow = Instant(), MILLISECONDS + 86_400_000
+    async with bench(disk) as web:
+        sent = message(prop("add_ele", 10, tomorrow), prop("other", 1, tomorrow))
+        assert await web.send(sent) == inserted(1)
+        assert await web.send(sent) == inserted(0)
+        assert await web.send(message(prop("add_ele", 10, tomorrow + 1))) == inserted(1)
+        state = web.live.devices["plug"]
+        assert (state.values["other"], (state.time or 0) < tomorrow * 10**6) == (1, True)
+    assert [values["energy"] for _, _, values in recorded(disk)] == [10, 20]
+    assert all((time or 0) < tomorrow * 10**6 for _, time, _ in recorded(disk))
+
+
 async def test_an_increment_counts_once_though_the_daemon_dies_before_its_answer(tmp_path: Path) -> None:
     """What was taken is written with what it was summed to."""
     sent = message(*(prop("add_ele", 10, MILLISECONDS + number) for number in range(5)))
@@ -351,7 +365,7 @@ async def test_invented_devices_and_codes_are_bounded() -> None:
         for number in range(MOST_NAMES + 1):
             await web.send(message(prop(f"code_{number}", 1, None)))
         assert len(web.live.devices["plug"].values) == MOST_NAMES
-        for number in range(MOST_DEVICES - 1):
+        for number in range(MOST_KNOWN - 1):
             web.live.availability(f"d{number}", available=True)
         for given in (message(prop("x", 1), devId="one-more"), {"bizCode": "online", "devId": "one-more"}):
             assert (await web.send(given))[0] == 503

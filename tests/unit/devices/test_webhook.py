@@ -143,7 +143,7 @@ def test_every_quantity_has_a_range(name: str) -> None:
     for beyond in (quantity.low * 1.01 - 1, quantity.high * 1.01 + 1):
         parameter, reason = refused(f"{name}_b={beyond}")
         assert parameter == f"{name}_b"
-        assert f"{quantity.low:g} to {quantity.high:g}" in reason
+        assert f"{quantity.low:.12g} to {quantity.high:.12g}" in reason
         assert quantity.unit in reason
 
 
@@ -173,6 +173,16 @@ def test_a_parameter_given_twice_must_say_the_same() -> None:
     assert reading([*webhook.form_pairs("power=5"), *webhook.json_pairs(b'{"power":5.0}')]).values == {"power": 5}
     with pytest.raises(BadValue):
         webhook.parameters([*webhook.form_pairs("power=5"), *webhook.json_pairs(b'{"power":6}')])
+
+
+def test_a_token_is_in_no_answer() -> None:
+    """Who sees the answer need not be who sent the token."""
+    assert refused("power=1&token=ee_secret&token=other") == ("token", "given twice")
+
+
+def test_a_range_is_told_in_digits() -> None:
+    assert refused("power=1000001")[1] == "1000001 W is outside -1000000 to 1000000"
+    assert refused("energy=12345678901.5")[1] == "12345678901.5 Wh is outside 0 to 10000000000"
 
 
 def test_a_request_has_64_parameters_at_most() -> None:
@@ -340,3 +350,13 @@ def test_recorded_is_what_was_sent(sent: dict[str, float]) -> None:
     """As a query and as JSON."""
     assert of_query(urlencode(sent)) == sent
     assert of_json(sent) == sent
+
+
+def test_what_a_shelly_returned_is_taken_off_the_counter_that_includes_it() -> None:
+    """Adoption's webhooks send both of its counters; neither may be recorded as what was bought if it was not."""
+    assert of_query("energy=100.5&ret_aenergy=0.5") == {"energy": 100, "energy_returned": 0.5}
+    assert of_query("ret_aenergy_1=3&energy_1=10&energy=5") == {"energy": 5, "energy_1": 7, "energy_returned_1": 3}
+    assert of_query("ret_aenergy=3") == {"energy_returned": 3}
+    assert refused("energy=1&ret_aenergy=2") == ("ret_aenergy", "is more than energy, which includes it")
+    assert refused("energy=1&ret_aenergy=${status}")[0] == "ret_aenergy"
+    assert refused("energy=1&ret_aenergy=-1")[0] == "ret_aenergy"

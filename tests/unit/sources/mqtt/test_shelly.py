@@ -9,6 +9,7 @@ from edge_energy.config import Mqtt
 from edge_energy.errors import UnreadablePayload
 from edge_energy.live import Live
 from edge_energy.reading import Reading
+from edge_energy.sources.mqtt import shelly as module
 from edge_energy.sources.mqtt.routes import Routes
 
 PRO = "shellypro1pm-ec62608ab9a4"
@@ -147,3 +148,30 @@ def test_what_is_no_frame_is_unreadable(payload: bytes) -> None:
 )
 def test_a_frame_without_values_says_nothing(frame: dict[str, object]) -> None:
     assert Bench().take(f"{PRO}/events/rpc", frame) is None
+
+
+def test_a_new_device_under_the_prefix_of_the_one_before() -> None:
+    """An owner replaces a plug and gives the new one its name: whole components are the new one's then."""
+    bench = Bench()
+    for src in (PRO, "shellyplus1pm-aabbccddeeff"):
+        frame = {"src": src, "method": "NotifyStatus", "params": {"switch:0": {"id": 0, "apower": 1.0}}}
+        bench.take("kitchen/events/rpc", frame)
+    told = bench.take("kitchen/status/switch:0", SWITCH)
+    assert told is not None
+    assert told.device == "shelly-aabbccddeeff"
+
+
+def test_one_topic_with_frames_of_ever_more_devices_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_DEVICES", 10)
+    bench = Bench()
+
+    def take(number: int) -> Reading | None:
+        params = {"switch:0": {"id": 0, "apower": 1.0}}
+        frame = {"src": f"shellyplus1pm-{number:012x}", "method": "NotifyStatus", "params": params}
+        return bench.take("kitchen/events/rpc", frame)
+
+    assert all(take(number) for number in range(10))
+    with pytest.raises(UnreadablePayload, match="more than 10 Shelly devices"):
+        take(10)
+    assert len(bench.live.devices) == 10
+    assert take(0)

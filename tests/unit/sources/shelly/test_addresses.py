@@ -95,6 +95,8 @@ async def test_a_name_that_leads_out_of_the_house_is_refused(monkeypatch: pytest
     found = ["93.184.215.14"]
     with pytest.raises(BadAddress, match=r"93\.184\.215\.14"):
         await addresses.locate(Place("plug.example.org", 80))
+    with pytest.raises(BadAddress, match=r"^93\.184\.215\.14 is outside"):
+        await addresses.locate(Place("93.184.215.14", 80))
     found = ["93.184.215.14", "192.168.1.7"]
     assert await addresses.locate(Place("plug.example.org", 80)) == Place("192.168.1.7", 80)
 

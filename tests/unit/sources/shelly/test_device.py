@@ -253,6 +253,30 @@ async def test_gen1_that_answers_nonsense_is_away(monkeypatch: pytest.MonkeyPatc
             await shelly(House(), device.port).run()
 
 
+async def test_the_readable_password_of_gen1_is_not_sent_to_what_takes_its_place() -> None:
+    """Gen2 wants a digest; a password in clear would be of no use, and seen by everybody."""
+    sent: list[str] = []
+
+    def admit(request: web.Request) -> web.Response | None:
+        sent.append(request.headers.get("Authorization", ""))
+        return gen1(request) if replaced is None else None
+
+    replaced: Device | None = None
+    house = House()
+    async with Device() as device:
+        device.admit, device.sockets = admit, False
+        component = shelly(house, device.port, password="secret")
+        async with supervised(component):
+            await asyncio.wait_for(component.up.wait(), 5)
+        assert any(header.startswith("Basic ") for header in sent)
+        sent.clear()
+        replaced = device
+        async with supervised(component):
+            await asyncio.wait_for(component.up.wait(), 5)
+        assert sent
+        assert not any(header.startswith("Basic ") for header in sent)
+
+
 async def test_another_device_at_the_same_address_is_another_device() -> None:
     """An address may be given to another one by the router."""
     house = House()

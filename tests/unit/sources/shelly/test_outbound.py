@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,13 +15,15 @@ from edge_energy.api.access import Role
 from edge_energy.api.guard import TOKEN
 from edge_energy.api.shelly_socket import MAX_FRAME, shelly_application
 from edge_energy.api.tokens import Token
+from edge_energy.config import Shelly
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import outbound as module
+from edge_energy.sources.shelly.device import ShellyDevice
 from edge_energy.sources.shelly.outbound import OutboundSockets
 from edge_energy.sources.shelly.session import RpcError
 from tests.unit.samples import NOON, SECOND
 from tests.unit.sources.mqtt.recorder import SetClock
-from tests.unit.sources.shelly.scripted import DEVICE, INFO, OWN_ID, STATUS, House, until
+from tests.unit.sources.shelly.scripted import DEVICE, INFO, OWN_ID, STATUS, Device, House, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -228,6 +230,25 @@ async def test_the_end_of_the_connection_makes_the_device_unavailable() -> None:
         assert there.outbound.status()["connected"] == []
 
 
+async def test_a_device_that_is_also_read_at_its_address_stays_available() -> None:
+    """One of its two connections ends; the other one goes on."""
+    async with door() as there, Device() as device:
+        settings = Shelly.model_validate({"host": "127.0.0.1", "port": device.port, "poll": "1h"})
+        configured = ShellyDevice(settings, there.house.collector, there.house.live, there.house.clock)
+        reading = asyncio.create_task(configured.run())
+        await asyncio.wait_for(configured.up.wait(), 5)
+        dialler = await there.dial()
+        await dialler.say("NotifyFullStatus", STATUS)
+        await until(lambda: there.outbound.sessions)
+        await dialler.close()
+        await until(lambda: not there.outbound.sessions)
+        assert there.house.live.devices[DEVICE].available is True
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        assert there.house.live.devices[DEVICE].available is False
+
+
 async def test_a_line_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No end of the connection was ever told, as when a router is switched off."""
     monkeypatch.setattr("edge_energy.api.shelly_socket.HEARTBEAT", 0.1)
@@ -250,6 +271,21 @@ async def test_a_device_without_a_method_of_ours_is_no_defect(
         await device.ended()
         assert "Shelly.GetStatus" in device.asked
     assert not caplog.records
+
+
+async def test_there_is_an_end_to_how_many_devices_may_have_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has a token cannot fill the memory with ever new names; who is known already gets in."""
+    monkeypatch.setattr(module, "MOST_COUNTED", 1)
+    async with door() as there:
+        await (await there.dial()).say("NotifyFullStatus", STATUS)
+        await until(lambda: DEVICE in there.outbound.sessions)
+        another = await there.dial()
+        await another.say("NotifyFullStatus", STATUS, "shellyplus1pm-aabbccddeeff")
+        assert await another.ended() == 1013
+        again = await there.dial()
+        await again.say("NotifyFullStatus", STATUS)
+        await until(lambda: there.outbound.status()["devices"][DEVICE]["frames"] >= 2)
+        assert set(there.house.live.devices) == {DEVICE}
 
 
 async def test_there_is_an_end_to_how_many_may_dial(monkeypatch: pytest.MonkeyPatch) -> None:

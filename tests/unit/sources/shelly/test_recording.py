@@ -29,9 +29,9 @@ def push(power: float, ts: float | None) -> Frame:
     ("ts", "time"),
     [
         (NOON / SECOND - 1.5, NOON - 1_500_000_000),
-        (NOON / SECOND + 59, NOON + 59 * SECOND),
-        (NOON / SECOND - 61, NOON),
-        (NOON / SECOND + 61, NOON),
+        (NOON / SECOND + 2, NOON + 2 * SECOND),
+        (NOON / SECOND - 3, NOON),
+        (NOON / SECOND + 3, NOON),
         (5.01, NOON),
         (None, NOON),
     ],

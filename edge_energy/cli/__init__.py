@@ -1,0 +1,47 @@
+"""The command line. Imports what a command needs when it runs, so that each starts quickly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_energy import __version__, reports
+from edge_energy.cli import daemon, journal, shelly, tokens
+from edge_energy.cli.common import ask, config_option, json_option, show, socket_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 69 no daemon answers; 78 the configuration is invalid.",
+)
+@click.version_option(__version__, prog_name="edge-energy")
+def main() -> None:
+    """Meter and switch a house: every reading through a durable journal to InfluxDB."""
+
+
+@main.command()
+@socket_option
+@config_option
+@json_option
+def status(socket: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show how the appliance is doing."""
+    report = ask(socket, config, "GET", "/status")
+    show(report, reports.status, as_json=as_json)
+
+
+@main.command()
+@socket_option
+@config_option
+@json_option
+def devices(socket: Path | None, config: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show every device with its newest live values."""
+    report = ask(socket, config, "GET", "/devices")
+    show(report, reports.devices, as_json=as_json)
+
+
+for command in (daemon.run, daemon.check, daemon.simulate, journal.journal, tokens.token, shelly.shelly):
+    main.add_command(command)

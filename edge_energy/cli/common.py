@@ -1,0 +1,77 @@
+"""What the commands have in common: options, asking the daemon, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlencode
+
+import click
+
+from edge_energy import client, reports
+from edge_energy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_energy.config import Settings
+
+EX_FAILURE = 1
+EX_UNAVAILABLE = 69
+EX_CONFIG = 78
+PATIENCE = {"/shelly/adopt": 180.0, "/shelly/discover": 45.0}
+"""Seconds for what takes the daemon long: slow devices, a restart, and a minute until a reading comes."""
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file (TOML).",
+    metavar="FILE",
+)
+socket_option = click.option(
+    "--socket", type=click.Path(path_type=Path), help="The daemon's local socket.", metavar="PATH"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def load_or_exit(config: Path | None) -> Settings:
+    """Load the settings, or print every problem and exit with 78."""
+    from edge_energy.config import load  # noqa: PLC0415
+
+    try:
+        return load(config)
+    except ConfigError as error:
+        exit_with_problems(error)
+
+
+def exit_with_problems(error: ConfigError) -> NoReturn:
+    """Print every problem of the configuration, and exit with 78."""
+    for problem in error.problems:
+        click.echo(problem, err=True)
+    sys.exit(EX_CONFIG)
+
+
+def ask(socket: Path | None, config: Path | None, method: str, target: str, body: Any = None) -> Any:
+    """Ask the daemon, or say why that is not possible and exit."""
+    patience = PATIENCE.get(target.partition("?")[0])
+    try:
+        return client.ask(socket or client.find_socket(config), method, target, body, patience)
+    except client.NoDaemon as error:
+        click.echo(str(error), err=True)
+        sys.exit(EX_UNAVAILABLE)
+    except client.Refused as error:
+        click.echo(reports.printable(str(error)), err=True)
+        sys.exit(EX_FAILURE)
+    except ConfigError as error:
+        exit_with_problems(error)
+
+
+def target(path: str, **query: object) -> str:
+    """Return a path with its query, without the parameters that are None."""
+    return f"{path}?{urlencode({name: value for name, value in query.items() if value is not None})}"
+
+
+def show(answer: Any, report: Callable[[Any], str], *, as_json: bool) -> None:
+    """Print an answer for programs, or the report of it for people."""
+    click.echo(reports.as_json(answer) if as_json else reports.printable(report(answer)))

@@ -1,0 +1,27 @@
+"""Reports for people: text made of what the local socket answers. No I/O."""
+
+from edge_energy.reports.access import new_token, tokens
+from edge_energy.reports.appliance import devices, status
+from edge_energy.reports.entries import journal, rejections, tail
+from edge_energy.reports.shelly import adoption, discovered, shellies
+from edge_energy.reports.words import as_json, duration, moment, printable, size, value, values
+
+__all__ = [
+    "adoption",
+    "as_json",
+    "devices",
+    "discovered",
+    "duration",
+    "journal",
+    "moment",
+    "new_token",
+    "printable",
+    "rejections",
+    "shellies",
+    "size",
+    "status",
+    "tail",
+    "tokens",
+    "value",
+    "values",
+]
