@@ -24,7 +24,7 @@ from edge_energy.api.shelly_socket import shelly_application
 from edge_energy.api.tokens import Tokens, token_routes
 from edge_energy.api.webhook import webhook_application
 from edge_energy.clock import Clock, boot_id
-from edge_energy.collector import Collector
+from edge_energy.collector import DESCRIBED, Collector
 from edge_energy.delivery import Delivery
 from edge_energy.devices import tuya_seen
 from edge_energy.errors import ConfigError, JournalFull
@@ -127,7 +127,8 @@ async def run_appliance(settings: Settings, socket: Path, why: str) -> None:
         settings.appliance.state_dir, clock, boot_id(), max_size=limits.max_size, keep=limits.keep
     ) as journal:
         increments = Increments(await journal.query(Reader.state, INCREMENTS))
-        collector = Collector(journal, live, clock, ways, increments)
+        described = await journal.query(Reader.state, DESCRIBED)
+        collector = Collector(journal, live, clock, ways, increments, described)
         shared = Shared(settings, journal, live, clock, ways, increments, collector)
         tokens, outbound = Tokens(journal, clock), OutboundSockets(collector, live, clock)
         await tokens.load()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_energy.devices.payload import believable, encode
 from edge_energy.errors import JournalFull
-from edge_energy.interfaces import READING, NewEntry
+from edge_energy.interfaces import APPLIANCE, READING, NewEntry
 from edge_energy.reading import Reading
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from edge_energy.live import Live
     from edge_energy.ways import Ways
 
+DESCRIBED = "device/"
+"""Of the keys in the journal's state: `device/<device>` has its name and model."""
+SOON = 5.0  # seconds until a name is on disk
 LATE = 60_000_000_000  # ns; a reading that is older says nothing of the present
 
 
@@ -35,7 +40,16 @@ class Collector:
     For sources without packets to acknowledge; MQTT's intake does the same beside its own book-keeping.
     """
 
-    def __init__(self, recorder: Recorder, live: Live, clock: Clock, ways: Ways, increments: Increments) -> None:
+    def __init__(  # noqa: PLR0913 - what a reading touches
+        self,
+        recorder: Recorder,
+        live: Live,
+        clock: Clock,
+        ways: Ways,
+        increments: Increments,
+        described: Mapping[str, list[str]] = MappingProxyType({}),
+    ) -> None:
+        """Begin with what the journal's state has under `DESCRIBED`: what devices are called already."""
         self.recorded = 0
         self.repeated = 0
         self.not_recorded = 0
@@ -45,6 +59,7 @@ class Collector:
         self._clock = clock
         self._ways = ways
         self._increments = increments
+        self._described = dict(described)
         self._pending: deque[Recorded] = deque()
 
     def record(
@@ -72,6 +87,19 @@ class Collector:
             self.recorded += len(entries)
             self._pending.append(recorded)
         return recorded
+
+    def describe(self, device: str, name: str, model: str) -> None:
+        """Take a device's friendly name and model; they are recorded when they change."""
+        self._live.describe(device, name, model)
+        key, description = f"{DESCRIBED}{device}", [name, model]
+        if self._described.get(key) == description:
+            return
+        now, uptime = self._clock.now()
+        body = encode({"event": "device", "name": name, "model": model})
+        with suppress(JournalFull):  # then it is told again at the next connection
+            entry = NewEntry(APPLIANCE, device, now, uptime, body)
+            self._recorder.record([entry], SOON, {key: description})
+            self._described[key] = description
 
     def _settle(self) -> None:
         """Count what did not get to the disk as what it is."""

@@ -138,7 +138,8 @@ def test_each_way_leads_to_readings_and_is_set_up_once(
 
         report = adopt(edge, device, "--via", via)
         assert report["changes"] == dry["changes"]
-        assert report["problems"] == []
+        # With a token and both counters of energy there is no room for everything.
+        assert report["problems"] == (["webhooks of this device cannot tell current"] if via == "webhook" else [])
         assert report["verified_seconds"] < 60
         wait_until(lambda: recorded(edge, device), what="a reading in the journal")
         assert "power" in recorded(edge, device)[0]["body"]

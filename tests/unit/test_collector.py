@@ -10,6 +10,7 @@ import pytest
 from edge_energy.collector import LATE, Collector
 from edge_energy.errors import JournalFull
 from edge_energy.increments import Increments
+from edge_energy.interfaces import APPLIANCE
 from edge_energy.live import Live
 from edge_energy.reading import Reading
 from edge_energy.ways import Ways
@@ -140,3 +141,30 @@ async def test_state_is_written_with_the_readings() -> None:
     bench.collector.record([], "message", 0.25, {"tuya/plug": {"add_ele": [NOON]}})
     bench.disk.commit()
     assert bench.disk.state == {"tuya/plug": {"add_ele": [NOON]}}
+
+
+async def test_names_are_recorded_when_they_change() -> None:
+    """Not at every connection, and not again after a restart: the database has them already."""
+    bench = Bench()
+    bench.collector.describe(PLUG, "garage", "Pro1PM")
+    bench.collector.describe(PLUG, "garage", "Pro1PM")
+    bench.disk.commit()
+    (entry,) = bench.disk.entries
+    assert (entry.kind, entry.device) == (APPLIANCE, PLUG)
+    assert orjson.loads(entry.body) == {"event": "device", "name": "garage", "model": "Pro1PM"}
+    assert bench.live.devices[PLUG].name == "garage"
+    again = Collector(bench.disk, Live(), SetClock(NOON), Ways(), Increments({}), bench.disk.state)
+    again.describe(PLUG, "garage", "Pro1PM")
+    again.describe(PLUG, "carport", "Pro1PM")
+    bench.disk.commit()
+    assert [orjson.loads(found.body)["name"] for found in bench.disk.entries] == ["garage", "carport"]
+
+
+async def test_a_name_that_came_while_the_disk_was_full_is_told_again() -> None:
+    bench = Bench()
+    bench.disk.full = True
+    bench.collector.describe(PLUG, "garage", "Pro1PM")
+    bench.disk.full = False
+    bench.collector.describe(PLUG, "garage", "Pro1PM")
+    bench.disk.commit()
+    assert len(bench.disk.entries) == 1

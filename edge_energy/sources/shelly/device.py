@@ -109,7 +109,7 @@ class ShellyDevice:
         if self._password is not None and (self.identity is None or self.identity.realm != found.realm):
             self._auth = FrameAuth(found.realm, self._password, lambda: secrets.token_hex(16))
         self.identity = found
-        self._receivers.live.describe(found.device, found.name, found.model)
+        self._receivers.collector.describe(found.device, found.name, found.model)
         self._receivers.live.locate(found.device, address)
 
     def _recording(self, way: str) -> Recording:

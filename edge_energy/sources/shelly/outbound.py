@@ -147,7 +147,7 @@ class OutboundSockets:
             info = await session.call("Shelly.GetDeviceInfo")
             found = identity.of_gen2(info) if type(info) is dict else None
             if found is not None and found.device == device:
-                self._receivers.live.describe(device, found.name, found.model)
+                self._receivers.collector.describe(device, found.name, found.model)
 
 
 async def _introduction(session: Session) -> Frame | None:

@@ -11,6 +11,7 @@ from aiohttp import WSMsgType, web
 from edge_energy.clock import Clock
 from edge_energy.collector import Collector
 from edge_energy.increments import Increments
+from edge_energy.interfaces import READING
 from edge_energy.live import Live
 from edge_energy.sources.shelly.recording import Receivers
 from edge_energy.ways import Ways
@@ -49,9 +50,9 @@ class House:
         self.receivers = Receivers(self.collector, self.live, self.clock)
 
     def recorded(self) -> list[tuple[NewEntry, dict[str, Any]]]:
-        """Return all entries with their values."""
+        """Return all readings with their values."""
         self.disk.commit()
-        return [(entry, orjson.loads(entry.body)) for entry in self.disk.entries]
+        return [(entry, orjson.loads(entry.body)) for entry in self.disk.entries if entry.kind == READING]
 
 
 class Device:
