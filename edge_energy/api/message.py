@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge_energy.clock import Clock
     from edge_energy.collector import Collector
-    from edge_energy.config.settings import Tuya, TuyaCode
+    from edge_energy.config import Tuya, TuyaCode
     from edge_energy.devices.tuya import Message, Property
     from edge_energy.live import Live
     from edge_energy.reading import Values

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_energy.collector import Collector
-    from edge_energy.config.settings import Http
+    from edge_energy.config import Http
     from edge_energy.live import Live
     from edge_energy.reading import Reading
 

@@ -1,21 +1,10 @@
 """Every setting that an operator may change: where it comes from, what it must be, what to say when it is not."""
 
-from edge_energy.config.settings import (
-    DEFAULT_PATH,
-    Appliance,
-    Http,
-    Influxdb,
-    Journal,
-    Mqtt,
-    Sender,
-    Sensor,
-    Settings,
-    Shelly,
-    Tuya,
-    TuyaCode,
-    config_path,
-    load,
-)
+from edge_energy.config.brokers import Mqtt, Sensor
+from edge_energy.config.network import Http, Sender, Shelly
+from edge_energy.config.settings import Appliance, Influxdb, Journal, Settings, load
+from edge_energy.config.sources import DEFAULT_PATH, config_path
+from edge_energy.config.tuya import Tuya, TuyaCode
 
 __all__ = [
     "DEFAULT_PATH",

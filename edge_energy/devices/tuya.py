@@ -13,7 +13,7 @@ from base64 import b64decode
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edge_energy.config.settings import TuyaCode
+from edge_energy.config import TuyaCode
 from edge_energy.config.values import DEVICE_ID
 from edge_energy.devices import payload as json_payload
 from edge_energy.errors import EdgeEnergyError, UnreadablePayload
@@ -22,7 +22,7 @@ from edge_energy.reading import INCREMENTS, QUANTITIES, UNIT_FACTORS, Reading, V
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from edge_energy.config.settings import Tuya
+    from edge_energy.config import Tuya
 
 MOST_PROPERTIES = 256
 LONGEST_CODE = 64

@@ -18,7 +18,7 @@ from edge_energy.reading import INCREMENTS, QUANTITIES, UNIT_FACTORS, Reading, b
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from edge_energy.config.settings import Sender
+    from edge_energy.config import Sender
     from edge_energy.reading import Values
 
 MOST_PARAMETERS = 64

@@ -12,8 +12,7 @@ from edge_energy.sources.shelly.addresses import BadAddress, Place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_energy.config import Settings
-    from edge_energy.config.settings import Http, Mqtt
+    from edge_energy.config import Http, Mqtt, Settings
     from edge_energy.sources.shelly.plan import Change
     from edge_energy.sources.shelly.wish import Device, Rpc, Tokens, Wish
 

@@ -14,7 +14,7 @@ import pytest
 from edge_energy.api.message import COUNTERS, MOST_KNOWN, message_application
 from edge_energy.clock import Clock
 from edge_energy.collector import Collector
-from edge_energy.config.settings import Tuya, TuyaCode
+from edge_energy.config import Tuya, TuyaCode
 from edge_energy.devices.tuya_seen import PREFIX
 from edge_energy.increments import PREFIX as INCREMENTS_PREFIX
 from edge_energy.increments import Increments

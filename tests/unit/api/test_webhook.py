@@ -16,7 +16,7 @@ from edge_energy.api.tokens import Tokens
 from edge_energy.api.webhook import webhook_application
 from edge_energy.clock import Clock
 from edge_energy.collector import Collector
-from edge_energy.config.settings import Http
+from edge_energy.config import Http
 from edge_energy.increments import Increments
 from edge_energy.interfaces import READING
 from edge_energy.live import Live

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_energy.config.settings import Tuya, TuyaCode
+from edge_energy.config import Tuya, TuyaCode
 from edge_energy.devices import tuya
 from edge_energy.devices.tuya import Codes, Message, Property, UnknownMessage
 from edge_energy.devices.tuya_seen import LASTING, MOST_DEVICES, MOST_RECENT, PREFIX, Seen

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_energy.config.settings import Sender
+from edge_energy.config import Sender
 from edge_energy.devices import webhook
 from edge_energy.devices.webhook import BadValue
 from edge_energy.errors import UnreadablePayload

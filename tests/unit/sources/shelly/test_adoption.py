@@ -9,8 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from edge_energy.clock import uptime
-from edge_energy.config import Settings
-from edge_energy.config.settings import Http, Mqtt, Shelly
+from edge_energy.config import Http, Mqtt, Settings, Shelly
 from edge_energy.errors import EdgeEnergyError, Unavailable, UnreadablePayload
 from edge_energy.live import Live
 from edge_energy.reading import Reading
