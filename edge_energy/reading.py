@@ -64,6 +64,7 @@ FAHRENHEIT_ZERO = -32 * 5 / 9
 
 INCREMENTS = {"energy_increment": "energy", "energy_returned_increment": "energy_returned"}
 """Under which names increments stand until they are summed, and into which counters."""
+INCREMENT_OF = {counter: name for name, counter in INCREMENTS.items()}
 
 _PART = re.compile(r"_(?:[abcn]|[0-9]{1,3})")  # of a phase or a channel: power_a, power_1
 

@@ -19,7 +19,7 @@ _DURATION = re.compile("".join(rf"(?:{_NUMBER} ?{unit} ?)?" for unit in ("d", "h
 _SECONDS = (86400, 3600, 60, 1, 0.001)
 _SIZE = re.compile(_NUMBER + r" ?(B|[KMGT]i?B)", re.IGNORECASE)
 _HOST = re.compile(r"\w(?:[\w.-]{0,252}\w)?\.?")
-_QUANTITY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+QUANTITY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _SEGMENT = re.compile(r"\{([1-9][0-9]?)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -122,7 +122,7 @@ def quantity(value: str) -> str:
     """Return the name of a quantity: a letter, then letters, digits and _; not a name that messages use."""
     if value in ("device", "time", "timestamp"):
         raise ValueError(f'expected another name: every message has a "{value}" of its own')
-    if not _QUANTITY.fullmatch(value):
+    if not QUANTITY.fullmatch(value):
         raise ValueError
     return value
 

@@ -6,12 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from edge_energy.devices import payload as json_payload
-from edge_energy.reading import INCREMENTS, UNIT_FACTORS, Reading, Values
+from edge_energy.reading import INCREMENT_OF, INCREMENTS, UNIT_FACTORS, Reading, Values
 
 if TYPE_CHECKING:
     from edge_energy.config import Sensor
 
-_INCREMENT_OF = {counter: name for name, counter in INCREMENTS.items()}
 _PLACE = re.compile(r"\{(\d+)\}")
 
 
@@ -49,9 +48,9 @@ class JsonSensor:
             if name is None or name in INCREMENTS:  # a sensor's own value of that name would be summed
                 continue
             number = _number(value) if type(value) is str and name != "output" else value
-            energy = name in _INCREMENT_OF
+            energy = name in INCREMENT_OF
             if energy and self.increments:
-                name = _INCREMENT_OF[name]
+                name = INCREMENT_OF[name]
             if json_payload.put(values, name, number, self._factor if energy else 1.0):
                 implausible = True
                 self.implausible += 1

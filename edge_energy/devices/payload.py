@@ -22,6 +22,7 @@ DEEPEST = 8
 MOST_VALUES = 256
 LONGEST_NAME = 128
 _ON_OFF = {"ON": True, "OFF": False, "on": True, "off": False}
+_WORDS = {"true": True, "on": True, "1": True, 1: True, "false": False, "off": False, "0": False, 0: False}
 _EARLIEST = 1_577_836_800_000_000_000  # 2020-01-01; a device's clock before that was never set
 _EXACT = 2.0**53  # above it not every whole number is a float
 _DECIMALS = 6  # of a converted value; no meter is that exact
@@ -82,6 +83,13 @@ def put(values: Values, name: str, value: object, factor: float = 1.0) -> bool:
         return True
     values[name] = number
     return False
+
+
+def switch_state(value: object) -> bool | None:
+    """Return the state of a relay as people write it: true, on or 1, false, off or 0; None for anything else."""
+    if type(value) is str:
+        return _WORDS.get(value.strip().lower())
+    return _WORDS.get(value) if type(value) in (bool, int, float) else None
 
 
 def check(values: Values, *, implausible: bool) -> Values:

@@ -14,10 +14,10 @@ from collections import ChainMap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_energy.config import TuyaCode
-from edge_energy.config.values import DEVICE_ID
+from edge_energy.config.values import DEVICE_ID, QUANTITY
 from edge_energy.devices import payload as json_payload
 from edge_energy.errors import EdgeEnergyError, UnreadablePayload
-from edge_energy.reading import INCREMENTS, QUANTITIES, UNIT_FACTORS, Reading, Values, base, is_switch
+from edge_energy.reading import INCREMENT_OF, INCREMENTS, QUANTITIES, UNIT_FACTORS, Reading, Values, base, is_switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,11 +33,8 @@ _ALWAYS = {
     "instant_power": TuyaCode(code="instant_power", quantity="power"),
     "temp_interior": TuyaCode(code="temp_interior", quantity="temperature"),
 }
-_INCREMENT_OF = {counter: name for name, counter in INCREMENTS.items()}
 _PHASES = {"phase_a": "a", "phase_b": "b", "phase_c": "c"}
 _PHASE_BYTES = 8
-_SWITCH = {"true": True, "on": True, "1": True, 1: True, "false": False, "off": False, "0": False, 0: False}
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,4})?")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 
@@ -130,7 +127,7 @@ def is_increment(rule: TuyaCode) -> bool:
 
 
 def _name(rule: TuyaCode) -> str:
-    return _INCREMENT_OF.get(rule.quantity, rule.quantity) if rule.increment else rule.quantity
+    return INCREMENT_OF.get(rule.quantity, rule.quantity) if rule.increment else rule.quantity
 
 
 def recorded_values(rule: TuyaCode, value: object) -> Values:
@@ -139,7 +136,7 @@ def recorded_values(rule: TuyaCode, value: object) -> Values:
         return _phase(_PHASES[rule.quantity], value)
     name = _name(rule)
     if is_switch(name):
-        state = _SWITCH.get(value.lower() if isinstance(value, str) else value) if _is_scalar(value) else None
+        state = json_payload.switch_state(value)
         if state is None:
             raise UnreadablePayload(f"{_show(value)} is neither true nor false")
         return {name: state}
@@ -158,7 +155,7 @@ def live_values(prop: Property) -> Values:
     number = float(prop.value) if type(prop.value) is bool else _number(prop.value)
     if (
         number is not None
-        and _NAME.fullmatch(prop.code)
+        and QUANTITY.fullmatch(prop.code)
         and not is_switch(prop.code)
         and base(prop.code) not in QUANTITIES
     ):
@@ -215,10 +212,6 @@ def _number(value: object) -> float | None:
     if type(value) in (int, float):
         return float(value)  # type: ignore[arg-type]
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
-
-
-def _is_scalar(value: object) -> bool:
-    return type(value) in (str, bool, int, float)
 
 
 def _show(value: object) -> str:

@@ -9,11 +9,20 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from edge_energy.config.values import DEVICE_ID
+from edge_energy.config.values import DEVICE_ID, QUANTITY
 from edge_energy.devices import payload as json_payload
 from edge_energy.devices import shelly_rpc
 from edge_energy.errors import EdgeEnergyError, UnreadablePayload
-from edge_energy.reading import INCREMENTS, QUANTITIES, UNIT_FACTORS, Reading, base, is_switch, plausible
+from edge_energy.reading import (
+    INCREMENT_OF,
+    INCREMENTS,
+    QUANTITIES,
+    UNIT_FACTORS,
+    Reading,
+    base,
+    is_switch,
+    plausible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,14 +39,11 @@ _LONGEST_SHOWN = 40
 _DECIMALS = 6  # of a converted value, as in payload.put
 _INCLUDED = re.compile(r"ret_aenergy(_[0-9]{1,2})?")
 """As Shelly calls its counter of returned energy, which its `aenergy` includes: adoption's webhooks send both."""
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _EPOCH = re.compile(r"([0-9]{1,20})(\.[0-9]{1,9})?")
 _SPACED_OFFSET = re.compile(r"(:[0-9]{2}(?:[.,][0-9]+)?) ([0-9]{2}:?[0-9]{2})")
-_SWITCH = {"true": True, "on": True, "1": True, 1: True, "false": False, "off": False, "0": False, 0: False}
-_INCREMENT_OF = {counter: name for name, counter in INCREMENTS.items()}
 
 
 class BadValue(EdgeEnergyError):  # noqa: N818 - what the sender did, not what failed here
@@ -128,28 +134,26 @@ def reading(device: str, given: Mapping[str, object], sender: Sender | None = No
     for name, value in given.items():
         if type(value) is str:
             _check_text(name, value)
-        if _INCLUDED.fullmatch(name):
+        if base(name) in INCREMENTS or name in NO_VALUES or _INCLUDED.fullmatch(name):
             continue
-        if base(name) in INCREMENTS or name in NO_VALUES:
-            continue
-        if is_switch(name) and _NAME.fullmatch(name):
+        if is_switch(name) and QUANTITY.fullmatch(name):
             values[name] = _switch(name, value)
         elif base(name) in QUANTITIES:
             values.update([_quantity(name, _needed(name, value), sender)])
-        elif (number := _number(value)) is not None and _NAME.fullmatch(name):
+        elif (number := _number(value)) is not None and QUANTITY.fullmatch(name):
             values[name] = _finite(name, number)
-    _take_returned_off(values, given)
+    _take_returned_off(values, given, sender)
     if not values:
         raise BadValue(None, "no value: expected at least one, like power=120.5")
     return Reading(device, _timestamp(given), values)
 
 
-def _take_returned_off(values: Values, given: Mapping[str, object]) -> None:
+def _take_returned_off(values: Values, given: Mapping[str, object], sender: Sender | None) -> None:
     """Make `energy` what was consumed, where a Shelly tells how much of its counter was returned."""
     for name, value in given.items():
         if match := _INCLUDED.fullmatch(name):
             part = match[1] or ""
-            returned = _needed(name, value)
+            returned = _watt_hours(_needed(name, value), sender)
             if not plausible(f"energy_returned{part}", returned):
                 raise BadValue(name, f"{_show(value)} is no counter of energy")
             counter = f"energy{part}"
@@ -170,14 +174,19 @@ def _check_text(name: str, text: str) -> None:
 
 def _quantity(name: str, number: float, sender: Sender | None) -> tuple[str, float]:
     """Return a quantity in our unit, an increment under its own name, or refuse it."""
-    if sender is not None and base(name) in _INCREMENT_OF:
-        factor = UNIT_FACTORS.get(sender.energy_unit, 1.0)
-        number = round(number * factor, _DECIMALS) if factor != 1.0 and math.isfinite(number) else number
+    if sender is not None and base(name) in INCREMENT_OF:
+        number = _watt_hours(number, sender)
         if sender.energy_kind == "increment":
-            if name not in _INCREMENT_OF:
-                raise BadValue(name, f"increments are summed of {' and '.join(_INCREMENT_OF)} only")
-            return _INCREMENT_OF[name], _in_range(name, number)
+            if name not in INCREMENT_OF:
+                raise BadValue(name, f"increments are summed of {' and '.join(INCREMENT_OF)} only")
+            return INCREMENT_OF[name], _in_range(name, number)
     return name, _in_range(name, number)
+
+
+def _watt_hours(number: float, sender: Sender | None) -> float:
+    """Return energy in our unit."""
+    factor = 1.0 if sender is None else UNIT_FACTORS.get(sender.energy_unit, 1.0)
+    return round(number * factor, _DECIMALS) if factor != 1.0 and math.isfinite(number) else number
 
 
 def _in_range(name: str, number: float) -> float:
@@ -221,11 +230,7 @@ def _number(value: object) -> float | None:
 
 
 def _switch(name: str, value: object) -> bool:
-    state = None
-    if type(value) is str:
-        state = _SWITCH.get(value.strip().lower())
-    elif type(value) in (bool, int, float):
-        state = _SWITCH.get(value)
+    state = json_payload.switch_state(value)
     if state is None:
         raise BadValue(name, f"{_show(value)} is neither true, on or 1 nor false, off or 0")
     return state

@@ -357,6 +357,7 @@ def test_what_a_shelly_returned_is_taken_off_the_counter_that_includes_it() -> N
     assert of_query("energy=100.5&ret_aenergy=0.5") == {"energy": 100, "energy_returned": 0.5}
     assert of_query("ret_aenergy_1=3&energy_1=10&energy=5") == {"energy": 5, "energy_1": 7, "energy_returned_1": 3}
     assert of_query("ret_aenergy=3") == {"energy_returned": 3}
+    assert of_query("energy=5&ret_aenergy=3", energy_unit="kWh") == {"energy": 2000, "energy_returned": 3000}
     assert refused("energy=1&ret_aenergy=2") == ("ret_aenergy", "is more than energy, which includes it")
     assert refused("energy=1&ret_aenergy=${status}")[0] == "ret_aenergy"
     assert refused("energy=1&ret_aenergy=-1")[0] == "ret_aenergy"
