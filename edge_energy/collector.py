@@ -91,15 +91,12 @@ class Collector:
     def describe(self, device: str, name: str, model: str) -> None:
         """Take a device's friendly name and model; they are recorded when they change."""
         self._live.describe(device, name, model)
-        key, description = f"{DESCRIBED}{device}", [name, model]
-        if self._described.get(key) == description:
+        key, told = f"{DESCRIBED}{device}", [name, model]
+        if self._described.get(key) == told:
             return
-        now, uptime = self._clock.now()
-        body = encode({"event": "device", "name": name, "model": model})
         with suppress(JournalFull):  # then it is told again at the next connection
-            entry = NewEntry(APPLIANCE, device, now, uptime, body)
-            self._recorder.record([entry], SOON, {key: description})
-            self._described[key] = description
+            self._recorder.record([description(device, name, model, self._clock)], SOON, {key: told})
+            self._described[key] = told
 
     def _settle(self) -> None:
         """Count what did not get to the disk as what it is."""
@@ -124,3 +121,9 @@ class Collector:
         if news.newest:
             self._live.update(Reading(device, at, values))
         return NewEntry(READING, device, at, uptime, encode(values))
+
+
+def description(device: str, name: str, model: str, clock: Clock) -> NewEntry:
+    """Return the entry that tells a device's friendly name and model."""
+    now, uptime = clock.now()
+    return NewEntry(APPLIANCE, device, now, uptime, encode({"event": "device", "name": name, "model": model}))

@@ -52,6 +52,11 @@ class _Device:
     newest: int = 0
 
 
+def pushed_at(own: int | None, now: int | None) -> int | None:
+    """Return the own time (UTC ns) of what a device tells at once; None where it has none or its clock is wrong."""
+    return None if own is None or now is None or abs(own - now) > CLOCKS_APART else own
+
+
 class Ways:
     """Shared by all sources. Whoever records news tells `recorded` what the journal promised."""
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import structlog
 
-from edge_energy.collector import LATE
+from edge_energy.collector import LATE, description
 from edge_energy.devices.payload import believable, encode
 from edge_energy.devices.zigbee2mqtt import AFTER_SWITCH
 from edge_energy.errors import JournalFull, Unavailable, UnreadablePayload
-from edge_energy.interfaces import APPLIANCE, READING, NewEntry
+from edge_energy.interfaces import READING, NewEntry
 from edge_energy.reading import INCREMENTS, Reading, Values
 from edge_energy.sources.mqtt.own_time import OwnTimes
 from edge_energy.sources.mqtt.redelivery import Redelivery
 from edge_energy.sources.mqtt.unreadable import Unreadable
 from edge_energy.sources.mqtt.window import LEAST, Window
-from edge_energy.ways import CLOCKS_APART, SHELLY, TooManyDevices
+from edge_energy.ways import SHELLY, TooManyDevices, pushed_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -234,15 +234,11 @@ class Intake:
         self._repeats |= packet > 0
 
     def _own_time(self, reading: Reading, now: int | None, *, old: bool) -> int | None:
-        """Return a reading's own time if it can be believed.
-
-        A Shelly tells a change at once: if it says another time than now, its clock is wrong.
-        """
+        """Return a reading's own time if it can be believed."""
         own = reading.time
         if own is None or now is None or not believable(own, now):
             return None
-        wrong = not old and abs(now - own) > CLOCKS_APART and reading.device.startswith(SHELLY)
-        return None if wrong else own
+        return own if old or not reading.device.startswith(SHELLY) else pushed_at(own, now)
 
     def _place(
         self, reading: Reading, own_time: int, uptime: int, *, again: bool, late: bool
@@ -305,9 +301,7 @@ class Intake:
         if not described or self._routes.bridge is None:
             return []
         for device in described:
-            now, uptime = self._clock.now()
-            body = encode({"event": "device", "name": device.name, "model": device.model})
-            self._entries.append(NewEntry(APPLIANCE, device.id, now, uptime, body))
+            self._entries.append(description(device.id, device.name, device.model, self._clock))
         self._state[self.bridge_key] = self._routes.bridge.remembered()
         return described
 

@@ -10,6 +10,7 @@ from edge_energy.clock import uptime
 from edge_energy.devices import shelly_rpc
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import addresses
+from edge_energy.ways import SHELLY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Discovery:
                 "ways": self._heard(device),
             }
             for device, state in sorted(self._live.devices.items())
-            if device.startswith("shelly-")
+            if device.startswith(SHELLY)
         ]
 
     def _heard(self, device: str) -> dict[str, float]:

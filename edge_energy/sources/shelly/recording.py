@@ -13,7 +13,7 @@ from edge_energy.devices import shelly_rpc
 from edge_energy.devices.shelly_gen2 import Status
 from edge_energy.errors import JournalFull, Unavailable
 from edge_energy.reading import Reading
-from edge_energy.ways import CLOCKS_APART, TooManyDevices
+from edge_energy.ways import TooManyDevices, pushed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,9 +97,9 @@ class Recording:
         """Take a frame that the device sent on its own; others than those of its status say nothing to us."""
         self._heard()
         if frame.method == "NotifyStatus":
-            self._take_status(self.status.change, frame.params, self._believed(frame.params))
+            self._take_status(self.status.change, frame.params, self._pushed_at(frame))
         elif frame.method == "NotifyFullStatus":
-            self._take_status(self.status.full, frame.params, self._believed(frame.params))
+            self._take_status(self.status.full, frame.params, self._pushed_at(frame))
 
     def full(self, status: Mapping[str, Any]) -> None:
         """Take the answer to `Shelly.GetStatus`: true now."""
@@ -147,9 +147,5 @@ class Recording:
         self._counters.implausible += self.status.implausible - before
         self._record(values, time)
 
-    def _believed(self, params: Mapping[str, Any]) -> int | None:
-        """Return a notification's own time if it has one and the device's clock agrees with ours."""
-        own, (now, _) = shelly_rpc.own_time(params), self._receivers.clock.now()
-        if own is None or now is None or abs(own - now) > CLOCKS_APART:
-            return None
-        return own
+    def _pushed_at(self, frame: Frame) -> int | None:
+        return pushed_at(shelly_rpc.own_time(frame.params), self._receivers.clock.now()[0])
