@@ -64,6 +64,8 @@ class Ways:
         self._devices: dict[str, _Device] = {}
         self._introduced: Counter[str] = Counter()
         """By way: how many devices were first heard by it."""
+        self._unrecorded = False
+        """Whether there was news that nobody has recorded yet."""
         self._pending: deque[Durable] = deque()
 
     def concern(self, device: str) -> bool:
@@ -100,6 +102,7 @@ class Ways:
         known.heard[way] = uptime
         if not values:
             return None
+        self._unrecorded = True
         if newest:
             for name, value in values.items():
                 if name not in INCREMENTS and (name in known.values or len(known.values) < MOST_NAMES):
@@ -108,9 +111,10 @@ class Ways:
 
     def recorded(self, durable: Durable | None) -> None:
         """Note what the news went with; None where the journal refused it at once."""
+        unrecorded, self._unrecorded = self._unrecorded, False
         if durable is None:
             self._forget()
-        elif not self._pending or self._pending[-1] is not durable:
+        elif unrecorded and (not self._pending or self._pending[-1] is not durable):
             self._pending.append(durable)
 
     def _settle(self) -> None:

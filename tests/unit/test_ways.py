@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge_energy.reading import Reading, Values
 from edge_energy.ways import MOST_DEVICES, MOST_FRAMES, ROUNDING, TOGETHER, TooManyDevices, Ways
 from tests.unit.samples import NOON, SECOND
+from tests.unit.sources.mqtt.recorder import Disk
 
 PLUG = "shelly-ec62608ab9a4"
 
@@ -147,3 +148,15 @@ def test_every_change_is_recorded_once_whichever_ways_tell_it(
         found = [news(ways, way, began + turn / 10, **{name: value}) for turn, way in enumerate(tellers)]
         recorded += [values for values in found if values]
     assert recorded == [{name: value} for name, value in changed]
+
+
+async def test_commits_without_news_are_not_remembered() -> None:
+    """A house of Zigbee devices commits every five seconds for years, and nothing of it concerns several ways."""
+    ways, disk = Ways(), Disk()
+    for _ in range(100):
+        ways.recorded(disk.record([], 0))
+        disk.commit()
+    assert not ways._pending
+    ways.news(Reading(PLUG, None, {"power": 1.0}), "webhook", 0)
+    ways.recorded(disk.record([], 0))
+    assert len(ways._pending) == 1
