@@ -280,3 +280,10 @@ async def test_what_is_no_http_is_not_repeated(head: bytes) -> None:
     assert b" 400 " in answer.splitlines()[0]
     assert b"SECRET" not in answer
     assert len(orjson.loads(answer.partition(b"\r\n\r\n")[2])["error"]) > 10
+
+
+async def test_a_body_that_is_announced_too_large_is_not_waited_for() -> None:
+    """The refusal comes while the device still sends, or never does."""
+    async with serving(max_body="1KiB", timeout="60s") as served:
+        head = f"POST /webhook HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1025\r\nConnection: close\r\n\r\n"
+        assert (await raw(served.port, head.encode(), timeout=5)).startswith(b"HTTP/1.1 413 ")

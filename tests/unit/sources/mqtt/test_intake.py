@@ -553,6 +553,17 @@ async def test_what_another_way_told_is_acknowledged_only_when_that_is_on_disk(*
     assert bench.readings() == [{"power": 5}]
 
 
+async def test_what_did_not_get_to_the_disk_by_mqtt_is_news_by_another_way() -> None:
+    """At QoS 0 nobody sends it again: the webhook that tells the same a moment later must not count as told."""
+    bench = Bench()
+    bench.shelly()
+    bench.burst()
+    bench.disk.fail()
+    bench.collector().record([Reading(SHELLY, NOON, {"power": 5.0})], "webhook", 0.25)
+    bench.disk.commit()
+    assert bench.readings() == [{"power": 5}]
+
+
 async def test_a_backlog_is_recorded_whatever_another_way_tells_now() -> None:
     """Values of the past that are those of now as well are no repetitions of them, and change nothing of now."""
     bench = Bench(backlog=True)
