@@ -12,7 +12,7 @@ from tests.conftest import skipped_if_missing
 from tests.servers.base import wait_until
 from tests.servers.daemon import Daemon, influxdb_section, mqtt_section
 from tests.servers.proxy import FaultProxy
-from tests.servers.small_disk import small_disk
+from tests.servers.small_disk import fill, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,17 +35,6 @@ def disk() -> Iterator[Path]:
 def configuration(broker: Mosquitto, url: str, influxdb: InfluxDB, more: str = "") -> str:
     database = influxdb_section(url, influxdb.bucket, influxdb.token, 'batch_age = "100ms"')
     return more + mqtt_section(broker.port, SOURCE) + database
-
-
-def fill(disk: Path) -> Path:
-    """Take every free block, as a log file without rotation does."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (1 << 20, 4096, 512):
-            with suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    return filler
 
 
 def numbered(first: int, end: int) -> list[str]:

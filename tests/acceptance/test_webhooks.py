@@ -18,7 +18,7 @@ from tests.conftest import skipped_if_missing
 from tests.servers.base import HOST, accepts, free_port, wait_until
 from tests.servers.daemon import Daemon, influxdb_section
 from tests.servers.hooks import Hooks, Load, device, latencies, power
-from tests.servers.small_disk import small_disk
+from tests.servers.small_disk import fill, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,17 +179,6 @@ def test_a_stop_answers_what_it_has_taken(home: Callable[..., Home], tell: Calla
     answered = sum(answer.status == 200 for answer in answers)
     tell(f"{answered} of {len(answers)} answered, {len(house.points())} recorded")
     assert len(house.points()) == answered
-
-
-def fill(disk: Path) -> Path:
-    """Take every free block, as a log file without rotation does."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (1 << 20, 4096, 512):
-            with suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    return filler
 
 
 def fill_until_refused(disk: Path, hooks: Hooks) -> Path:

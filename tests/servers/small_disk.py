@@ -33,6 +33,17 @@ def small_disk(mebibytes: int = 16) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
+def fill(disk: Path) -> Path:
+    """Take every free block of a disk, as a log file without rotation does."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for size in (1 << 20, 4096, 512):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return filler
+
+
 def _mount_ext4(image: Path, mounted: Path, mebibytes: int) -> bool:
     with image.open("wb") as file:
         file.truncate(mebibytes << 20)

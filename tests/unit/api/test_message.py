@@ -24,7 +24,7 @@ from edge_energy.ways import MOST_NAMES, Ways
 from tests.fuzz_corpus.hostile import PAYLOADS
 from tests.unit.api.serving import raw, serving
 from tests.unit.samples import NOON, SECOND, running_journal
-from tests.unit.sources.mqtt.recorder import Disk, SetClock, turns
+from tests.unit.sources.mqtt.recorder import Disk, Instant, SetClock, turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from edge_energy.interfaces import Durable, Recorder
+    from edge_energy.interfaces import Recorder
 
 PRODUCT = Tuya(
     product="plugs",
@@ -44,16 +44,6 @@ PRODUCT = Tuya(
     ),
 )
 MILLISECONDS = NOON // 10**6
-
-
-class Instant(Disk):
-    """A disk that is never waited for."""
-
-    def record(self, entries: Any, within: float, state: Any = None) -> Durable:
-        """Record, and commit at once."""
-        durable = super().record(entries, within, state)
-        self.commit()
-        return durable
 
 
 class Bench(NamedTuple):

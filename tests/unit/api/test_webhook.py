@@ -25,30 +25,20 @@ from edge_energy.ways import MOST_DEVICES, MOST_NAMES, Ways
 from tests.fuzz_corpus.hostile import PAYLOADS
 from tests.unit.api.serving import raw, serving
 from tests.unit.samples import NOON, SECOND, running_journal
-from tests.unit.sources.mqtt.recorder import Disk, SetClock, turns
+from tests.unit.sources.mqtt.recorder import Disk, Instant, SetClock, turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from edge_energy.api.tokens import Token
-    from edge_energy.interfaces import Durable, Recorder
+    from edge_energy.interfaces import Recorder
 
 HERE = "http-127.0.0.1"
 VALUES = {"power": 120.5, "voltage": 230.1, "current": 0.52, "energy": 10.2}
 QUERY = "power=120.5&voltage=230.1&current=0.52&energy=10.2"
 OK = (200, {"status": "ok", "recorded": 1})
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-
-
-class Instant(Disk):
-    """A disk that is never waited for."""
-
-    def record(self, entries: Any, within: float, state: Any = None) -> Durable:
-        """Record, and commit at once."""
-        durable = super().record(entries, within, state)
-        self.commit()
-        return durable
 
 
 class Bench(NamedTuple):

@@ -88,6 +88,16 @@ class Disk:
         ended.end(JournalFull("full"))
 
 
+class Instant(Disk):
+    """A disk that is never waited for."""
+
+    def record(self, entries: Sequence[NewEntry], within: float, state: Mapping[str, Any] | None = None) -> Durable:
+        """Record, and commit at once."""
+        durable = super().record(entries, within, state)
+        self.commit()
+        return durable
+
+
 class Connection:
     """Notes what is acknowledged."""
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_energy.sources.shelly import hooks, plan
-from tests.unit.sources.shelly.fake_device import FakeDevice
+from tests.unit.sources.shelly.fake_device import SWITCH, FakeDevice
 
 TOKEN = "ee_0123abcd_" + "s" * 43
 OTHER_TOKEN = "ee_fedcba98_" + "o" * 43
@@ -17,18 +17,7 @@ URL = f"ws://192.168.1.5:8000/shelly/ws/{TOKEN}"
 HOME_ASSISTANT = "ws://192.168.1.9:8123/api/shelly/ws"
 BASE = "http://192.168.1.5:8000/webhook/shelly-ec62608ab9a4"
 OFF = {"enable": False, "server": None, "ssl_ca": "ca.pem"}
-STATUS: dict[str, Any] = {
-    "switch:0": {
-        "id": 0,
-        "output": True,
-        "apower": 5.2,
-        "voltage": 232.1,
-        "current": 0.053,
-        "aenergy": {"total": 84885.708},
-        "ret_aenergy": {"total": 0},
-    },
-    "sys": {"uptime": 1},
-}
+STATUS: dict[str, Any] = {"switch:0": SWITCH, "sys": {"uptime": 1}}
 EVENTS = {"switch.on", "switch.off", "switch.active_power_change", "switch.active_power_measurement"}
 BROKER = plan.Broker("192.168.1.5:1883")
 MQTT = {
