@@ -18,7 +18,7 @@ from edge_energy.journal.reader import Extract, Reader
 from edge_energy.journal.store import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
     from pathlib import Path
 
     from edge_energy.clock import Clock
@@ -199,7 +199,7 @@ class Journal:
         """Commit when due, trim after it. Ends with `JournalError` when the file or the disk fails."""
         while True:
             await self._due()
-            await self._commit()
+            await _to_its_end(self._commit())
             await self._trim()
             while self.full:
                 await asyncio.sleep(PROBE_EVERY)
@@ -372,3 +372,13 @@ class Journal:
 
     async def _in_writer(self, function: Callable[[Unpack[P]], T], *parameters: *P) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, function, *parameters)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do it, and be cancelled only after it: what is in a commit that has begun would be lost with it."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -142,13 +142,32 @@ async def test_closing_commits_what_waits(tmp_path: Path) -> None:
         assert [row[2] for row in await journal.query(Reader.unreadable, 10)] == ["not JSON"]
 
 
-async def test_an_error_of_the_disk_ends_the_journal(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_in_the_middle_of_a_commit_loses_nothing_of_it(tmp_path: Path) -> None:
+    """The commit that has begun has taken its entries from those that closing would commit."""
+    clock = Clock(lambda: True)
+    async with Journal(tmp_path, clock, BOOT, max_size=2**30, keep=NEVER) as journal:
+        running = asyncio.create_task(journal.run())
+        async with busy_writer(journal):  # so that the commit has begun, and waits for its thread
+            durable = journal.record([new_entry()], within=0)
+            await begun(journal)
+            running.cancel()
+            await begun(journal)
+        await asyncio.wait([running])
+        assert durable.done()
+        assert not durable.failed()
+    async with running_journal(tmp_path) as again:
+        assert len(await recorded(again)) == 1
+
+
+async def test_an_error_of_the_disk_ends_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`JournalError` reaches whoever runs the journal: the process ends, systemd starts it again."""
-    running = asyncio.create_task(journal.run())
-    monkeypatch.setattr(journal._store, "commit", partial(_raise, JournalError("the card is broken")))
-    journal.record(new_entries(1), within=0)
-    with pytest.raises(JournalError, match="broken"):
-        await asyncio.wait_for(running, SOON)
+    async with Journal(tmp_path, Clock(lambda: True), BOOT, max_size=2**30, keep=NEVER) as journal:
+        running = asyncio.create_task(journal.run())
+        with monkeypatch.context() as broken:
+            broken.setattr(journal._store, "commit", partial(_raise, JournalError("the card is broken")))
+            journal.record(new_entries(1), within=0)
+            with pytest.raises(JournalError, match="broken"):
+                await asyncio.wait_for(running, SOON)
 
 
 def _raise(error: Exception, *_: object) -> None:
