@@ -3,7 +3,8 @@
 Three layers, each ignorant of the one above:
 
 - the house (`house`, `outlet`, `grid`, `weather`, `climate` and the loads) knows electricity and heat only;
-- protocol modules (`zigbee2mqtt`, `dht11`, most of `shelly`) turn what a house measures into what goes over the wire;
+- protocol modules (`zigbee2mqtt`, `dht11`, most of `shelly`) turn what a house measures into what goes over the wire,
+  and `zigbee_door` lets tests disturb the relays of the house and learn the truth about them;
 - `mqtt`, `run` and the network side of `shelly` are the only ones that touch a socket or a clock.
 
 The house runs `speed` times faster than the wall clock, and with it every interval between two reports. What a

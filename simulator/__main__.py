@@ -22,6 +22,7 @@ from simulator.scenario import Scenario
 from simulator.shelly.fleet import Fleet, Settings
 from simulator.shelly.product import PRODUCTS
 from simulator.zigbee2mqtt import Options, Zigbee2Mqtt
+from simulator.zigbee_door import BASE, DISTURBANCES, ZigbeeDoor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,10 @@ PORT = click.IntRange(0, 65535)
 SHELLY = "Shelly devices of the house, repeatable; pro1pm is the charging post."
 T = TypeVar("T", Broker, Options, Pace)
 
-EPILOG = """Every option can also be given in the environment, as SIMULATOR_HOST, SIMULATOR_PASSWORD and so on.
+EPILOG = f"""{BASE}/<friendly name>/<disturbance> disturbs a relay behind Zigbee2MQTT ({", ".join(DISTURBANCES)}), and
+{BASE}/<friendly name>/truth tells what it really does.
+
+Every option can also be given in the environment, as SIMULATOR_HOST, SIMULATOR_PASSWORD and so on.
 
 At a speed other than 1 the house and all report intervals run faster; last_seen stays the real time of
 publication, and on_time counts real seconds."""
@@ -91,7 +95,8 @@ def main(seed: int | None, start: datetime | None, devices: int, rate: float | N
     click.echo(f"{len(bridge.devices)} Zigbee devices and a DHT11; messages a second: {rate or 'as devices report'}")
     barrage = Barrage(bridge, rate) if rate else None
     fleet = Fleet(house, _shelly(shelly, settings), seed) if shelly else None
-    simulation = Simulation(house, [bridge, Dht11(house)], pace, barrage, fleet)
+    door = [] if barrage else [ZigbeeDoor(house, bridge.devices, pace.speed)]
+    simulation = Simulation(house, [bridge, Dht11(house), *door], pace, barrage, fleet)
     connection = asyncio.run(simulation.run(_pick(Broker, settings), bridge.last_will()))
     click.echo(f"published {connection.published} messages, dropped {connection.dropped}")
     if barrage:

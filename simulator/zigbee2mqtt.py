@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulator.house import House
     from simulator.zigbee_device import Values, ZigbeeDevice
 
+ACTIVE_TIMEOUT = 600  # house seconds of silence after which a device is said to be offline
 LONGEST_ON_TIME = 6553.5  # seconds: a 16-bit number of tenths
 
 
@@ -48,6 +49,8 @@ class Zigbee2Mqtt:
         self._clock = clock
         self._by_name = {d.name: d for d in devices} | {d.ieee_address: d for d in devices}
         base = options.base_topic
+        self._silent_since: dict[str, float] = {}
+        self._offline: set[str] = set()
         self._command = re.compile(rf"{re.escape(base)}/(?!bridge/)(.+?)/(set|get)(?:/(.+))?")
         # The real one subscribes to base/# and hears itself; friendly names here have two levels at most.
         names = (f"{base}/+", f"{base}/+/+")
@@ -72,7 +75,7 @@ class Zigbee2Mqtt:
         yield self._message("bridge/groups", [], retain=True)
         yield self._message("bridge/definitions", zigbee_topics.definitions(), retain=True)
         for device in self.devices:
-            yield self._message(f"{device.name}/availability", {"state": "online"}, qos=1, retain=True)
+            yield self._availability(device)
 
     def goodbye(self) -> Iterable[Message]:
         """Publish that the bridge ends; devices keep their availability, as with the real one."""
@@ -81,6 +84,9 @@ class Zigbee2Mqtt:
     def due(self) -> Iterator[Message]:
         """Publish what the devices report at this house time."""
         for device in self.devices:
+            if self._has_gone(device) != (device.name in self._offline):
+                self._offline ^= {device.name}
+                yield self._availability(device)
             for fresh in device.due(self._house.now):
                 yield self.payload(device, fresh)
 
@@ -111,6 +117,8 @@ class Zigbee2Mqtt:
         device = self._by_name.get(name)
         if device is None:
             raise CommandError(f"Entity '{name}' is unknown")
+        if device.mute:
+            raise CommandError(f"Publish '{verb}' 'state' to '{name}' failed: 'Delivery failed for {name}'")
         if verb == "get":
             asked = {key: value for key, value in device.values().items() if key in wanted}
             return [self.payload(device, asked)] if asked else []
@@ -125,15 +133,30 @@ class Zigbee2Mqtt:
         if relay is None or not isinstance(state, str) or state.lower() not in words:
             raise CommandError(f"Publish 'set' 'state' to '{device.name}' failed: '{state}' is not allowed")
         if state.lower() == "on" and on_time is not None:
-            relay.switch(on=True, until=self._house.now + self._seconds(device, on_time))
+            until = self._house.now + self._seconds(device, on_time)
+            if not device.deaf:
+                relay.switch(on=True, until=until)
             return []  # nothing is assumed of a timed command: the device itself reports its state
-        relay.switch(on=words[state.lower()])
-        return [self.payload(device, {"state": "ON" if relay.output else "OFF"})]
+        on = words[state.lower()]
+        if not device.deaf:
+            relay.switch(on=on)
+        return [self.payload(device, {"state": "ON" if on else "OFF"})]  # what the device took, not what it did
 
     def _seconds(self, device: ZigbeeDevice, on_time: object) -> float:
         if not isinstance(on_time, int | float) or on_time is True or not 0 < on_time <= LONGEST_ON_TIME:
             raise CommandError(f"Publish 'set' 'state' to '{device.name}' failed: on_time {on_time!r}")
         return on_time * self._options.speed
+
+    def _has_gone(self, device: ZigbeeDevice) -> bool:
+        """Tell whether a device has been out of reach for long."""
+        if not device.mute:
+            self._silent_since.pop(device.name, None)
+            return False
+        return self._house.now - self._silent_since.setdefault(device.name, self._house.now) >= ACTIVE_TIMEOUT
+
+    def _availability(self, device: ZigbeeDevice) -> Message:
+        state = "offline" if device.name in self._offline else "online"
+        return self._message(f"{device.name}/availability", {"state": state}, qos=1, retain=True)
 
     def _health(self, payload: bytes) -> Message:
         response: dict[str, Any] = {"data": {"healthy": True}, "status": "ok"}

@@ -28,7 +28,10 @@ class _Reported(NamedTuple):
 
 
 class ZigbeeDevice:
-    """Reports what its outlet or its place measures, by the reporting table of its model."""
+    """Reports what its outlet or its place measures, by the reporting table of its model.
+
+    A `deaf` one takes commands and does nothing; a `mute` one is out of reach, in both directions.
+    """
 
     def __init__(self, name: str, model: Model, source: Outlet | Climate, rng: Random) -> None:
         self.name = name
@@ -38,6 +41,8 @@ class ZigbeeDevice:
         self.ieee_address = model.oui + digest[:10]
         self.network_address = int(digest[10:14], 16) or 1
         self.cache: Values = dict(model.settings)
+        self.deaf = False
+        self.mute = False
         self._last_seen = datetime.min.replace(tzinfo=UTC)
         self._rng = rng
         self._link = Wander(rng, 14, 1800)
@@ -73,6 +78,8 @@ class ZigbeeDevice:
 
     def due(self, now: float) -> list[Values]:
         """Give what is to be reported at this house time: everything at first, then one message for each cluster."""
+        if self.mute:
+            return []
         values = self.values()
         if not self._reported:
             self._introduce(values, now)

@@ -3,6 +3,7 @@
 Pure, from the bottom upwards:
 
 - `moment`, `energy`, `product`: what time it is for a device, its counters, which products there are;
+- `timed_relay`: a relay with its timer, and its defects;
 - `component`, `switch`, `em`, `services`: what a Gen2 device consists of, each with configuration and status;
 - `gen2` and `methods`: the device as a whole, and what it can be asked; `gen1`, `gen1_answers`: the older device;
 - `rpc`, `digest`, `limiter`, `node`: what frames look like, who may ask and how often, and what is answered;

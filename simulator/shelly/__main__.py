@@ -25,7 +25,8 @@ EPILOG = """Every option can also be given in the environment, as SHELLY_PASSWOR
 
 When all devices listen, one line of JSON on the standard output names them with their ports, and the port of the
 control door: GET /DEVICE tells the truth about a device; POST /DEVICE/reboot?reset_counters=1, wifi?seconds=3,
-slow?seconds=2, garbage?on=1, clock?set=0, load?watts=1500 and minute disturb it."""
+slow?seconds=2, garbage?on=1, clock?set=0, load?watts=1500, minute, deaf?on=1 (takes commands, does nothing),
+weld?on=1 (the contact sticks) and press (its own button) disturb it."""
 
 
 @click.command(epilog=EPILOG, context_settings={"show_default": True, "auto_envvar_prefix": "SHELLY"})
@@ -49,6 +50,8 @@ slow?seconds=2, garbage?on=1, clock?set=0, load?watts=1500 and minute disturb it
 @click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Connect with this broker on 127.0.0.1.")
 @click.option("--status-ntf", is_flag=True, help="Publish whole statuses over MQTT, too.")
 @click.option("--mdns", is_flag=True, help="Announce the devices on the loopback interface.")
+@click.option("--timer-clicks", is_flag=True, help="A timer that is sent again opens the relay for a moment.")
+@click.option("--no-restart", is_flag=True, help="A timer that is sent again does not begin anew.")
 @click.option("--seed", type=int, help="Repeat a run.  [default: random]", show_default=False)
 @click.option("--speed", default=1.0, type=click.FloatRange(0.01, 3600), help="House seconds in a real second.")
 def main(seed: int | None, speed: float, **options: Any) -> None:

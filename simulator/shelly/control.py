@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from simulator.shelly.em import EnergyData
 from simulator.shelly.truth import truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from simulator.shelly.gen1 import Gen1Device
     from simulator.shelly.host_gen1 import Gen1Host
     from simulator.shelly.host_gen2 import Gen2Host
+    from simulator.shelly.switch import Switch
 
     AnyHost = Gen1Host | Gen2Host
 
@@ -32,6 +35,9 @@ class Control:
             "clock": lambda host, request: host.device.clock.set(known=_flag(request, "set")),
             "load": _load,
             "minute": _minute,
+            "deaf": _deaf,
+            "weld": _weld,
+            "press": _press,
         }
 
     def application(self) -> web.Application:
@@ -89,6 +95,27 @@ def _load(host: AnyHost, request: web.Request) -> None:
 def _minute(host: AnyHost, _: web.Request) -> None:
     host.device.minute()
     host.flush()
+
+
+def _deaf(host: AnyHost, request: web.Request) -> None:
+    _switch(host).relay.deaf = _flag(request, "on")
+
+
+def _weld(host: AnyHost, request: web.Request) -> None:
+    _switch(host).outlet.weld(on=_flag(request, "on"))
+
+
+def _press(host: AnyHost, _: web.Request) -> None:
+    _switch(host).press()
+    host.device.report()
+    host.flush()
+
+
+def _switch(host: AnyHost) -> Switch | Gen1Device:
+    meter = host.device.meter
+    if isinstance(meter, EnergyData):
+        raise web.HTTPBadRequest(text=f"{host.device.identity.name} has no relay\n")
+    return meter
 
 
 def _number(request: web.Request, name: str) -> float:

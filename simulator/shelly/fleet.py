@@ -25,6 +25,7 @@ from simulator.shelly.limiter import Limiter
 from simulator.shelly.mdns import announced
 from simulator.shelly.moment import Clock, Moment
 from simulator.shelly.product import PRODUCTS, Identity
+from simulator.shelly.timed_relay import Quirks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +54,13 @@ class Settings:
     mqtt_port: int | None = None
     status_ntf: bool = False
     mdns: bool = False
+    timer_clicks: bool = False
+    no_restart: bool = False
+
+    @property
+    def quirks(self) -> Quirks:
+        """What all relays do that they should not."""
+        return Quirks(self.timer_clicks, self.no_restart)
 
 
 class Fleet:
@@ -123,10 +131,12 @@ class Fleet:
     def _host(self, identity: Identity, outlet: Outlet, port: int) -> Gen1Host | Gen2Host:
         if identity.product.gen == 2:
             return self._gen2(identity, outlet, port)
-        device = Gen1Device(identity, outlet, Clock(self._settings.ntp_delay), self._settings.password)
-        if self._settings.mqtt_port:
-            device.mqtt_server = f"{ADDRESS}:{self._settings.mqtt_port}"
-        return Gen1Host(device, self._now, port, self._settings.boot_time)
+        settings = self._settings
+        device = Gen1Device(identity, outlet, Clock(settings.ntp_delay), settings.password)
+        device.relay.quirks = settings.quirks
+        if settings.mqtt_port:
+            device.mqtt_server = f"{ADDRESS}:{settings.mqtt_port}"
+        return Gen1Host(device, self._now, port, settings.boot_time)
 
     def _gen2(self, identity: Identity, source: Outlet | Supply, port: int) -> Gen2Host:
         settings = self._settings
@@ -135,6 +145,8 @@ class Fleet:
         if settings.password:
             digest.set_password(settings.password)
         device = Gen2Device(identity, source, Clock(settings.ntp_delay), digest, settings.firmware)
+        if device.switch:
+            device.switch.relay.quirks = settings.quirks
         if settings.server:
             device.ws.configure({"enable": True, "server": settings.server, "ssl_ca": "*"})
         if settings.mqtt_port:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import hmac
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from simulator.shelly.energy import Counter
+from simulator.shelly.timed_relay import TimedRelay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,20 +19,14 @@ if TYPE_CHECKING:
     from simulator.outlet import Outlet
     from simulator.shelly.moment import Clock, Moment
     from simulator.shelly.product import Identity
+    from simulator.shelly.rpc import Json
 
 USER = "admin"
 MAX_POWER = 3500
 UPDATE_PERIOD = 30.0  # seconds between two reports of everything over MQTT
 POWER_STEP, POWER_SHARE = 3.0, 0.05
 TEMPERATURE = 33.5
-
-
-class Timer(NamedTuple):
-    """A running timer: Unix time of its start (uptime without a date), its seconds, its monotonic end."""
-
-    started: int
-    duration: float
-    ends: float
+TURNS = ("on", "off", "toggle")
 
 
 class Gen1Device:
@@ -40,13 +35,12 @@ class Gen1Device:
     def __init__(self, identity: Identity, outlet: Outlet, clock: Clock, password: str | None) -> None:
         self.identity = identity
         self.outlet = outlet
+        self.relay = TimedRelay(outlet, clock)
         self.clock = clock
         self.reboot_at = math.inf
         self.mqtt_connected = False
         self.mqtt_server: str | None = None
         self._password = password
-        self.source_of_state = "init"
-        self.timer: Timer | None = None
         self.overpower = False
         self._now = 0.0
         self.counter = Counter(outlet.sample.energy, keep=False)
@@ -57,9 +51,10 @@ class Gen1Device:
     def boot(self, now: Moment) -> None:
         """Start anew, the counter at 0."""
         self.clock.boot(now)
-        self._now, self.reboot_at, self.source_of_state = now.monotonic, math.inf, "init"
+        self._now, self.reboot_at = now.monotonic, math.inf
+        self.relay.boot(now.monotonic)
         self.counter = Counter(self.outlet.sample.energy, keep=False)
-        self.timer, self.overpower = None, False
+        self.overpower = False
         self._told, self._topics, self._told_all = {}, {}, -math.inf
 
     @property
@@ -81,7 +76,7 @@ class Gen1Device:
         self._now = now.monotonic
         if self.clock.advance(now):
             self.minute()
-        if self.timer and now.monotonic >= self.timer.ends:
+        if self.relay.advance(now.monotonic):
             self._switch(on=not self.outlet.output, source="timer")
         if self.outlet.output and self.outlet.sample.power > MAX_POWER:
             self._switch(on=False, source="overpower")
@@ -114,11 +109,6 @@ class Gen1Device:
         return int(self.counter.total(self.outlet.sample.energy) * 60)
 
     @property
-    def remaining(self) -> int:
-        """Seconds until the timer ends, 0 for none."""
-        return round(max(self.timer.ends - self._now, 0.0)) if self.timer else 0
-
-    @property
     def protected(self) -> bool:
         """Whether there is a password."""
         return self._password is not None
@@ -136,10 +126,13 @@ class Gen1Device:
 
     def command(self, payload: str) -> None:
         """Carry out what came to relay/0/command."""
-        wanted = {"on": True, "off": False, "toggle": not self.outlet.output}
-        if payload in wanted:
-            self._switch(on=wanted[payload], source="mqtt")
+        if payload in TURNS and not self.relay.deaf:
+            self._switch(on=self._wanted(payload), source="mqtt")
             self.report()
+
+    def press(self) -> None:
+        """Press the button on the device."""
+        self._switch(on=not self.outlet.output, source="button")
 
     def admits(self, header: str | None) -> bool:
         """Check the Authorization header."""
@@ -148,22 +141,28 @@ class Gen1Device:
         expected = "Basic " + base64.b64encode(f"{USER}:{self._password}".encode()).decode()
         return hmac.compare_digest((header or "").encode(), expected.encode())
 
-    def turn(self, query: Mapping[str, str]) -> None:
-        """Switch as `turn` of /relay/0 says, back again after `timer` seconds."""
-        turn = query.get("turn")
-        wanted = {"on": True, "off": False, "toggle": not self.outlet.output}
-        if turn in wanted:
-            self._switch(on=wanted[turn], source="http", timer=_number(query.get("timer")))
-            self.report()
+    def turn(self, query: Mapping[str, str]) -> Json:
+        """Switch as `turn` of /relay/0 says, back again after `timer` seconds; a deaf device only claims that it did.
+
+        Gives what it claims, as a part of the answer.
+        """
+        turn, seconds = query.get("turn"), _number(query.get("timer"))
+        if turn not in TURNS:
+            return {}
+        on = self._wanted(turn)
+        if self.relay.deaf:
+            timer = {"has_timer": seconds > 0, "timer_duration": seconds, "timer_remaining": round(seconds)}
+            return {"ison": on, **timer}
+        self._switch(on=on, source="http", timer=seconds)
+        self.report()
+        return {}
+
+    def _wanted(self, turn: str) -> bool:
+        return turn == "on" or (turn == "toggle" and not self.outlet.output)
 
     def _switch(self, *, on: bool, source: str, timer: float = 0.0) -> None:
-        self.timer, self.source_of_state = None, source
         self.overpower = self.overpower and not on
-        if on != self.outlet.output:
-            self.outlet.switch(on=on)
-        if timer > 0:
-            started = self.clock.unixtime or int(self.clock.uptime)
-            self.timer = Timer(started, timer, self._now + timer)
+        self.relay.switch(on=on, source=source, after=timer if timer > 0 else None)
 
     def _differs(self, topic: str, value: str) -> bool:
         told = self._told.get(topic)

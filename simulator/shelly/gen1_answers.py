@@ -75,21 +75,21 @@ def settings(device: Gen1Device) -> Json:
         "discoverable": True,
         "max_power": MAX_POWER,
         "mode": "relay",
-        "relays": [output | {"ison": device.outlet.output, "has_timer": device.timer is not None}],
+        "relays": [output | {"ison": device.outlet.output, "has_timer": device.relay.timer is not None}],
     }
 
 
 def relay(device: Gen1Device) -> Json:
     """Answer /relay/0."""
-    started, duration, _ = device.timer or (0, 0.0, 0.0)
+    timer = device.relay.timer
     return {
         "ison": device.outlet.output,
-        "has_timer": device.timer is not None,
-        "timer_started": started,
-        "timer_duration": duration,
-        "timer_remaining": device.remaining,
+        "has_timer": timer is not None,
+        "timer_started": int(timer.started) if timer else 0,
+        "timer_duration": device.relay.duration,
+        "timer_remaining": round(device.relay.remaining),
         "overpower": device.overpower,
-        "source": device.source_of_state,
+        "source": device.relay.source,
     }
 
 

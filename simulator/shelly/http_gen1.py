@@ -59,8 +59,8 @@ class Gen1Http:
         application.router.add_get(path, handle)
 
     def _relay(self, request: web.Request) -> Any:
-        self._device.turn(request.query)
-        return answers.relay(self._device)
+        claims = self._device.turn(request.query)
+        return answers.relay(self._device) | claims
 
     def _reboot(self, _: web.Request) -> Any:
         self._device.reboot_at = 0.0

@@ -89,15 +89,14 @@ class Gen2Http:
                 self._node.call("Switch.Set", params, SOURCE)
             except rpc.RpcError as error:
                 return await self._send(error.body, 500)
-        duration, remaining = switch.timer
-        status = switch.status()
+        status, relay = switch.status(), switch.relay
         return await self._send(
             {
                 "ison": status["output"],
-                "has_timer": duration > 0,
+                "has_timer": relay.timer is not None,
                 "timer_started_at": status.get("timer_started_at", 0),
-                "timer_duration": duration,
-                "timer_remaining": round(remaining, 2),
+                "timer_duration": relay.duration,
+                "timer_remaining": round(relay.remaining, 2),
                 "overpower": "overpower" in status.get("errors", ()),
                 "source": "http",
             }

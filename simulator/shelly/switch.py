@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from simulator.shelly.component import Component, HookEvent
 from simulator.shelly.energy import Counter
 from simulator.shelly.services import relay
+from simulator.shelly.timed_relay import TimedRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,13 +31,10 @@ class Switch(Component):
     def __init__(self, outlet: Outlet, clock: Clock, *, returned: bool) -> None:
         super().__init__("Switch", relay(returned=returned), number=0)
         self.outlet = outlet
+        self.relay = TimedRelay(outlet, clock)
         self._clock = clock
         self._returned = returned
-        self._source = "init"
         self._errors: list[str] = []
-        self._timer_started: float | None = None
-        self._timer_duration = 0.0
-        self._timer_ends = math.inf
         self._now = 0.0
         self.imported = Counter(outlet.sample.energy)
         self.exported = Counter(outlet.sample.energy_returned)
@@ -48,27 +46,23 @@ class Switch(Component):
     def boot(self, now: Moment) -> None:
         """Come up in the configured state, with no timer and nothing told."""
         super().boot(now)
-        self._stop_timer()
-        self._errors, self._source, self._told, self._told_at = [], "init", {}, -math.inf
+        self.relay.boot(now.monotonic)
+        self._errors, self._told, self._told_at = [], {}, -math.inf
         self._now, self._measured_at = now.monotonic, now.house
         initial = self.config["initial_state"]
         if initial in {"on", "off"}:
             self.outlet.switch(on=initial == "on")
 
     def set(self, *, on: bool, source: str, toggle_after: float | None = None) -> bool:
-        """Switch, and back again after so many seconds; give the state before."""
+        """Carry out a command: switch, and back again after so many seconds; give the state before."""
         before = self.outlet.output
-        self._stop_timer()
-        self._errors = [] if on else self._errors
-        self._source = source
-        if on != before:
-            self.outlet.switch(on=on)
-            self._hooks.append(HookEvent("switch.on" if on else "switch.off", 0, {}))
-        delay = toggle_after if toggle_after is not None else self._automatic(on=on)
-        if delay is not None:
-            self._timer_started, self._timer_duration = self._clock.timestamp, delay
-            self._timer_ends = self._now + delay
+        if not self.relay.deaf:
+            self._switch(on=on, source=source, toggle_after=toggle_after)
         return before
+
+    def press(self) -> None:
+        """Press the button on the device."""
+        self._switch(on=not self.outlet.output, source="button")
 
     def reset_counters(self) -> None:
         """Begin again at 0 Wh."""
@@ -84,10 +78,10 @@ class Switch(Component):
     def advance(self, now: Moment) -> None:
         """End a timer that is due; open the relay at too much power; note when to tell the power again."""
         self._now = now.monotonic
-        if now.monotonic >= self._timer_ends:
-            self.set(on=not self.outlet.output, source="timer")
+        if self.relay.advance(now.monotonic):
+            self._switch(on=not self.outlet.output, source="timer")
         if self.outlet.output and self.outlet.sample.power > self.config["power_limit"]:
-            self.set(on=False, source="overpower")
+            self._switch(on=False, source="overpower")
             self._errors = ["overpower"]
         if now.house - self._measured_at >= MEASUREMENT_PERIOD:
             self._measured_at = now.house
@@ -112,6 +106,8 @@ class Switch(Component):
             return {}
         if big:
             self._told_at = self._now
+        if current["output"] != self._told["output"]:
+            self._hooks.append(HookEvent("switch.on" if current["output"] else "switch.off", 0, {}))
         if self._power_differs(current):
             self._hooks.append(HookEvent("switch.active_power_change", 0, self._power_event()))
         fresh = {name: value for name, value in current.items() if value != self._told[name]}
@@ -130,27 +126,22 @@ class Switch(Component):
         events, self._hooks = self._hooks, []
         return events
 
-    @property
-    def timer(self) -> tuple[float, float]:
-        """Give duration and remaining seconds of the running timer, 0 for none."""
-        if self._timer_started is None:
-            return 0.0, 0.0
-        return self._timer_duration, max(self._timer_ends - self._now, 0.0)
+    def _switch(self, *, on: bool, source: str, toggle_after: float | None = None) -> None:
+        self._errors = [] if on else self._errors
+        after = self._automatic(on=on) if toggle_after is None else toggle_after
+        self.relay.switch(on=on, source=source, after=after)
 
     def _automatic(self, *, on: bool) -> float | None:
         name = "auto_off" if on else "auto_on"
         return float(self.config[f"{name}_delay"]) if self.config[name] else None
 
-    def _stop_timer(self) -> None:
-        self._timer_started, self._timer_ends = None, math.inf
-
     def _state(self) -> Json:
-        running = self._timer_started is not None
+        timer = self.relay.timer
         return {
-            "source": self._source,
+            "source": self.relay.source,
             "output": self.outlet.output,
-            "timer_started_at": self._timer_started,
-            "timer_duration": self._timer_duration if running else None,
+            "timer_started_at": timer.started if timer else None,
+            "timer_duration": timer.duration if timer else None,
             "errors": list(self._errors),
         }
 

@@ -37,4 +37,5 @@ def truth(device: Gen1Device | Gen2Device) -> Json:
 def _relay(device: Gen1Device | Switch) -> Json:
     sample = device.outlet.sample
     measured = {"power": sample.power, "voltage": sample.voltage, "current": sample.current}
-    return {"output": device.outlet.output, **measured}
+    relay = {"output": device.outlet.output, "edges": device.outlet.edges, "timer": device.relay.remaining}
+    return relay | measured

@@ -83,7 +83,7 @@ class SimulatedDevice:
         self.url = f"http://{HOST}:{self.port}"
 
     def state(self) -> dict[str, Any]:
-        """Return the truth: relay, measurements, counters in Wh, connections, requests, 429s."""
+        """Return the truth: relay, its edges and timer, measurements, counters in Wh, connections, requests, 429s."""
         return self._ask("GET", "")
 
     def load(self, watts: float | None) -> dict[str, Any]:
@@ -113,6 +113,18 @@ class SimulatedDevice:
     def minute(self) -> dict[str, Any]:
         """Let it report a full minute."""
         return self._do("minute")
+
+    def deaf(self, on: bool) -> dict[str, Any]:  # noqa: FBT001
+        """Let it take commands, say yes and do nothing."""
+        return self._do(f"deaf?on={int(on)}")
+
+    def weld(self, on: bool) -> dict[str, Any]:  # noqa: FBT001
+        """Let its contact stick: opened, it still conducts."""
+        return self._do(f"weld?on={int(on)}")
+
+    def press(self) -> dict[str, Any]:
+        """Press its own button, which toggles the relay."""
+        return self._do("press")
 
     def _do(self, what: str) -> dict[str, Any]:
         return self._ask("POST", f"/{what}")
