@@ -51,6 +51,8 @@ def check(config: Path | None) -> None:
     parts = [f"{brokers} broker{'s' * (brokers != 1)}"]
     parts += [f"{shellies} Shelly device{'s' * (shellies != 1)}"] if shellies else []
     parts += [f"HTTP on port {settings.http.port}"] if settings.http is not None else []
+    relays = len(settings.relay)
+    parts += [f"{relays} relay{'s' * (relays != 1)}"] if relays else []
     parts += [f"{sinks} sink{'s' * (sinks != 1)}"]
     click.echo(f"The configuration is valid: appliance {settings.appliance.id}, {', '.join(parts)}.")
     if not (brokers or shellies or settings.http):

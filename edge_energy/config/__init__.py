@@ -2,6 +2,7 @@
 
 from edge_energy.config.brokers import Mqtt, Sensor
 from edge_energy.config.network import Http, Sender, Shelly
+from edge_energy.config.relays import Budget, Homeassistant, Interlock, Relay, Schedule
 from edge_energy.config.settings import Appliance, Influxdb, Journal, Settings, load
 from edge_energy.config.sources import DEFAULT_PATH, config_path
 from edge_energy.config.tuya import Tuya, TuyaCode
@@ -9,10 +10,15 @@ from edge_energy.config.tuya import Tuya, TuyaCode
 __all__ = [
     "DEFAULT_PATH",
     "Appliance",
+    "Budget",
+    "Homeassistant",
     "Http",
     "Influxdb",
+    "Interlock",
     "Journal",
     "Mqtt",
+    "Relay",
+    "Schedule",
     "Sender",
     "Sensor",
     "Settings",

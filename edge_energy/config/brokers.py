@@ -62,6 +62,7 @@ class Mqtt(Table):
     shelly: tuple[kinds.TopicPrefix, ...] = kinds.text(
         ("+",), 'a list of topic prefixes, like ["+", "house/+"]; [] for none'
     )
+    relays: bool = kinds.switch(default=True)
     sensors: tuple[Sensor, ...] = kinds.text(
         (), "a list: [[mqtt.sensors]] in the file, EDGE_ENERGY_MQTT__0__SENSORS__0__TOPIC in the environment"
     )

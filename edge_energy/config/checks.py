@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edge_energy.config import relay_checks
 from edge_energy.config.problems import Location, key_path, show
 from edge_energy.config.values import overlapping, topic_filter
 
@@ -40,13 +41,14 @@ def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
     yield from _named_twice(sources, "tuya", lambda table: (_text(table, "product"),), "product")
     yield from _named_twice(sources, "tuya", lambda table: (_text(table, "device"),), "device")
     yield from _brokers(sources)
+    yield from relay_checks.conflicts(sources)
 
 
 def _named_twice(
     sources: Sources, kind: str, identity: Callable[[dict[str, Any]], tuple[str, ...]], key: str
 ) -> Iterator[tuple[Location, str]]:
     known: dict[tuple[str, ...], int] = {}
-    for index, table in _tables(sources, (kind,)):
+    for index, table in sources.tables((kind,)):
         first = known.setdefault(identity(table), index)
         if first != index and table.get(key):
             yield (kind, index, key), f"expected another one than that of {kind}[{first}]: one block for each"
@@ -55,7 +57,7 @@ def _named_twice(
 def _brokers(sources: Sources) -> Iterator[tuple[Location, str]]:
     sessions: dict[tuple[str, ...], int] = {}
     subscriptions: dict[tuple[str, ...], list[_Subscription]] = {}
-    for index, broker in _tables(sources, ("mqtt",)):
+    for index, broker in sources.tables(("mqtt",)):
         server = (_text(broker, "host", "127.0.0.1").lower(), _text(broker, "port", "1883"))
         first = sessions.setdefault((*server, _text(broker, "client_id")), index)
         if first != index:
@@ -77,15 +79,10 @@ def _subscriptions(sources: Sources, index: int, broker: dict[str, Any]) -> Iter
     if isinstance(base, str) and base not in ("", "false"):
         filters = [f"{base}/{topic}" for topic in _ZIGBEE2MQTT]
         yield _Subscription(("mqtt", index, "zigbee2mqtt"), base, filters, base)
-    for number, sensor in _tables(sources, ("mqtt", index, "sensors")):
+    for number, sensor in sources.tables(("mqtt", index, "sensors")):
         with suppress(ValueError):  # a filter that is wrong alone is reported already
             topic = topic_filter(_text(sensor, "topic"))
             yield _Subscription(("mqtt", index, "sensors", number, "topic"), topic, [topic])
-
-
-def _tables(sources: Sources, location: Location) -> list[tuple[int, dict[str, Any]]]:
-    found = sources.get(location)
-    return [(n, t) for n, t in enumerate(found if isinstance(found, list) else ()) if isinstance(t, dict)]
 
 
 def _text(table: dict[str, Any], key: str, default: str = "") -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat
 
-from edge_energy.config import values
+from edge_energy.config import times, values
 
 
 def _absolute(path: Path) -> Path:
@@ -19,6 +20,7 @@ def _absolute(path: Path) -> Path:
 Duration = Annotated[float, BeforeValidator(values.duration)]
 Size = Annotated[int, BeforeValidator(values.size)]
 Number = Annotated[int, BeforeValidator(values.number)]
+Real = Annotated[FiniteFloat, BeforeValidator(values.number)]
 Text = Annotated[str, AfterValidator(values.plain_text)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Host = Annotated[str, AfterValidator(values.host)]
@@ -29,6 +31,10 @@ TopicPrefix = Annotated[str, AfterValidator(values.topic_prefix)]
 Quantity = Annotated[str, AfterValidator(values.quantity)]
 Address = Annotated[str, AfterValidator(values.address)]
 DeviceId = Annotated[str, AfterValidator(values.device_id)]
+Channel = Annotated[str, BeforeValidator(values.channel)]
+Topic = Annotated[str, AfterValidator(values.topic)]
+TimeOfDay = Annotated[time, BeforeValidator(times.time_of_day)]
+Weekday = Annotated[int, BeforeValidator(times.weekday)]
 EnergyUnit = Literal["Wh", "kWh", "mWh", "Wmin"]
 
 
@@ -48,11 +54,28 @@ def number(default: int, low: int, high: int) -> Any:
     return Field(default, ge=low, le=high, description=words)
 
 
+def real(default: Any, low: float, high: float, unit: str) -> Any:
+    """Describe a number that need not be whole; a default of `...` makes it required."""
+    words = f"a number of {unit} from {low:g} to {high:.0f}"
+    return Field(default, ge=low, le=high, description=words)
+
+
+def watts(default: Any = None, low: float = 1) -> Any:
+    """Describe a power (W)."""
+    return real(default, low, 1_000_000, "watts")
+
+
 def span(default: str, low: str, high: str) -> Any:
     """Describe a duration."""
     words = f'a duration from {low} to {high}, like "{default}"'
     least, most = values.duration(low), values.duration(high)
     return Field(values.duration(default), ge=least, le=most, description=words)
+
+
+def no_span(example: str, low: str, high: str) -> Any:
+    """Describe a duration that is None unless set."""
+    words = f'a duration from {low} to {high}, like "{example}"'
+    return Field(None, ge=values.duration(low), le=values.duration(high), description=words)
 
 
 def amount(default: str, low: str, high: str) -> Any:

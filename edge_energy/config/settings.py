@@ -15,6 +15,7 @@ from edge_energy.config.brokers import Mqtt
 from edge_energy.config.checks import conflicts
 from edge_energy.config.network import Http, Shelly
 from edge_energy.config.problems import explain, line, where
+from edge_energy.config.relays import Budget, Homeassistant, Interlock, Relay, Schedule
 from edge_energy.config.sources import DEFAULT_ID, gather
 from edge_energy.config.table import Table
 from edge_energy.config.tuya import Tuya
@@ -81,6 +82,19 @@ class Settings(Table):
     tuya: tuple[Tuya, ...] = kinds.text(
         (), "a list: [[tuya]] in the file, EDGE_ENERGY_TUYA__0__PRODUCT in the environment"
     )
+    relay: tuple[Relay, ...] = kinds.text(
+        (), "a list: [[relay]] in the file, EDGE_ENERGY_RELAY__0__DEVICE in the environment"
+    )
+    interlock: tuple[Interlock, ...] = kinds.text(
+        (), "a list: [[interlock]] in the file, EDGE_ENERGY_INTERLOCK__0__RELAYS__0 in the environment"
+    )
+    budget: tuple[Budget, ...] = kinds.text(
+        (), "a list: [[budget]] in the file, EDGE_ENERGY_BUDGET__0__LIMIT in the environment"
+    )
+    schedule: tuple[Schedule, ...] = kinds.text(
+        (), "a list: [[schedule]] in the file, EDGE_ENERGY_SCHEDULE__0__RELAY in the environment"
+    )
+    homeassistant: Homeassistant | None = kinds.text(None, "a table: [homeassistant]")
     influxdb: Influxdb | None = kinds.text(None, "a table: [influxdb]")
 
 

@@ -38,6 +38,11 @@ class Sources:
             node = node[key]
         return node
 
+    def tables(self, location: Location) -> list[tuple[int, dict[str, Any]]]:
+        """Return the tables of a list of them, with their numbers."""
+        found = self.get(location)
+        return [(n, t) for n, t in enumerate(found if isinstance(found, list) else ()) if isinstance(t, dict)]
+
     def put(self, location: Location, value: object, origin: str) -> None:
         """Set a value, and make the tables and lists that lead to it."""
         node: Any = self.tree

@@ -21,6 +21,7 @@ _SIZE = re.compile(_NUMBER + r" ?(B|[KMGT]i?B)", re.IGNORECASE)
 _HOST = re.compile(r"\w(?:[\w.-]{0,252}\w)?\.?")
 QUANTITY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,31}")
 _SEGMENT = re.compile(r"\{([1-9][0-9]?)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Zigbee2MQTT's list of all known devices is large, no measurement, and published again at every change.
@@ -84,6 +85,15 @@ def device_id(value: str) -> str:
     if not DEVICE_ID.fullmatch(value):
         raise ValueError
     return value
+
+
+def channel(value: object) -> str:
+    """Return which output of a device is meant: "" for its only or first one, "1" for its second, "l2" on Zigbee."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not (value == "" or _CHANNEL.fullmatch(value)):
+        raise ValueError
+    return "" if value == "0" else value
 
 
 def http_url(value: str) -> str:
