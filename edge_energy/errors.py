@@ -42,6 +42,13 @@ class Rejected(EdgeEnergyError):  # noqa: N818 - as above
         self.certain = certain
 
 
+class NotSwitched(EdgeEnergyError):  # noqa: N818 - a state of the world
+    """The device answered, and the relay is not in the state that was asked for; the reason is for whoever asked.
+
+    It refuses, or says yes and does nothing.
+    """
+
+
 class TooLarge(EdgeEnergyError):  # noqa: N818 - as above
     """The far side wants smaller batches (HTTP 413)."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_energy.config.values import loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from edge_energy.reading import Reading, Values
 
 
@@ -34,6 +38,7 @@ class Live:
         self.updates = 0
         self._at: dict[str, str] = {}
         self._reached: dict[str, set[str]] = {}
+        self._listeners: dict[str, list[asyncio.Queue[Reading]]] = {}
 
     def update(self, reading: Reading) -> None:
         """Take a live reading: its values replace the device's of the same names."""
@@ -44,6 +49,23 @@ class Live:
         state.values.update(values)
         state.time = time
         self.updates += 1
+        for queue in self._listeners.get(device, ()):
+            queue.put_nowait(reading)
+
+    @contextmanager
+    def listening(self, devices: Iterable[str]) -> Iterator[asyncio.Queue[Reading]]:
+        """Give a queue that gets every live reading of these devices, in order, until the block ends."""
+        queue: asyncio.Queue[Reading] = asyncio.Queue()
+        wanted = set(devices)
+        for device in wanted:
+            self._listeners.setdefault(device, []).append(queue)
+        try:
+            yield queue
+        finally:
+            for device in wanted:
+                self._listeners[device].remove(queue)
+                if not self._listeners[device]:
+                    del self._listeners[device]
 
     def describe(self, device: str, name: str, model: str) -> None:
         """Take a device's friendly name and model."""

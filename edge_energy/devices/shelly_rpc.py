@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from edge_energy.devices import payload as json_payload
-from edge_energy.errors import UnreadablePayload
+from edge_energy.errors import EdgeEnergyError, UnreadablePayload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +30,15 @@ _LARGEST_COUNT = 2**31
 _LATEST = 4_102_444_800  # 2100-01-01: a clock ahead of that was never set either
 _ID = re.compile(r"shelly[a-z0-9-]*-([0-9a-f]{12}|[0-9a-f]{6})|([0-9a-f]{12})", re.ASCII | re.IGNORECASE)
 _COUNT = re.compile(r"[0-9]{1,10}")
+
+
+class RpcError(EdgeEnergyError):
+    """The device refuses a request; `code` and `message` are its own."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"the device answers {code}: {message[:200] or 'no explanation'}")
+        self.code = code
+        self.message = message
 
 
 class Frame(NamedTuple):

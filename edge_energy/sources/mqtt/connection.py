@@ -34,11 +34,15 @@ PROTOCOL_REFUSALS = (0x01, 0x84)  # 3.1.1's and 5's "unsupported protocol versio
 
 
 class Filter(NamedTuple):
-    """One subscription. `retained` asks for retained messages at every connect, not only at the first."""
+    """One subscription. `retained` asks for retained messages at every connect, not only at the first.
+
+    `flagged` asks that what others publish to be retained can be told from what they do not (MQTT 5 only).
+    """
 
     topic: str
     qos: int = 1
     retained: bool = False
+    flagged: bool = False
 
 
 class Will(NamedTuple):
@@ -88,6 +92,17 @@ class Connection:
     def version5(self) -> bool:
         """Whether this is MQTT 5."""
         return self._protocol == MQTTProtocolVersion.MQTTv5
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted us, and the connection is not lost."""
+        accepted = self._connected
+        return accepted.done() and not accepted.cancelled() and not accepted.exception() and not self.lost.done()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read now."""
+        return self._paused
 
     def _make_client(self) -> Client:
         settings = self._settings
@@ -316,9 +331,10 @@ class Connection:
         3.1.1 broker sends them each time.
         """
         if not self.version5:
-            return await self._answered(self._client.subscribe([(topic, qos) for topic, qos, _ in filters]))
+            return await self._answered(self._client.subscribe([(topic, qos) for topic, qos, *_ in filters]))
         options = [
-            (topic, SubscribeOptions(qos, retainHandling=0 if retained else 1)) for topic, qos, retained in filters
+            (topic, SubscribeOptions(qos, retainAsPublished=flagged, retainHandling=0 if retained else 1))
+            for topic, qos, retained, flagged in filters
         ]
         return await self._answered(self._client.subscribe(options))
 

@@ -34,11 +34,11 @@ MOST_TOPICS = 20_000  # a house has a hundred; a publisher that invents topics m
 class Routes:
     """Dispatches messages to the decoders of one broker's configuration."""
 
-    def __init__(self, settings: Mqtt, live: Live) -> None:
+    def __init__(self, settings: Mqtt, live: Live, statuses: str = "") -> None:
         self.base = settings.zigbee2mqtt
         self.bridge = Bridge() if self.base else None
         self.sensors = [JsonSensor(sensor) for sensor in settings.sensors]
-        self.shelly = ShellyTopics(settings.shelly, live)
+        self.shelly = ShellyTopics(settings.shelly, live, statuses)
         # A topic that two filters catch comes twice in MQTT 5 (mosquitto 2.0.11). Who describes it knows better.
         self._shelly_filters = [
             filter_

@@ -12,10 +12,14 @@ import orjson
 import structlog
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from edge_energy.clock import uptime
+from edge_energy.devices import shelly_rpc
 from edge_energy.errors import JournalFull, Unavailable
 from edge_energy.journal.reader import Reader
 from edge_energy.sources.mqtt.connection import Connection, Filter, ProtocolRefused, Will
+from edge_energy.sources.mqtt.exchange import Exchange
 from edge_energy.sources.mqtt.intake import Intake
+from edge_energy.sources.mqtt.outward import Outward
 from edge_energy.sources.mqtt.routes import Routes
 from edge_energy.together import together
 
@@ -35,12 +39,13 @@ RECALL = 8_192  # entries of ours that the broker may send again: twice what may
 RECALL_DEPTH = 131_072  # newest entries looked through after a start
 IN_TRANSIT = 2_000_000_000  # ns that a message may take to us while we listen
 MARKER_EVERY = 5.0  # seconds; a full queue may drop a marker
+LISTEN_EVERY = 1.0  # seconds; well below `exchange.STOOD_STILL`
 REFUSED = 0x80
 SHORT = 10.0  # seconds; so many connections in a row that do not last longer are no accident
 MANY_SHORT = 3
 
 
-class MqttSource:
+class MqttSource(Outward):
     """Listens to one broker. Acknowledges only what the journal has."""
 
     def __init__(  # noqa: PLR0913 - what all sources share, beside its settings
@@ -55,7 +60,8 @@ class MqttSource:
     ) -> None:
         self.name = f"mqtt {settings.host}:{settings.port}"
         self.up = asyncio.Event()
-        self.routes = Routes(settings, live)
+        exchange = Exchange(self.name, appliance, settings.client_id)
+        super().__init__(exchange, Routes(settings, live, exchange.statuses))
         self.intake = Intake(self.name, self.routes, journal, live, clock, ways, increments, settings)
         self.version = ""
         """The version of MQTT that is spoken."""
@@ -88,7 +94,9 @@ class MqttSource:
         await self.intake.settle({self._away_key: {"since": self.intake.offline_since, "live": False}})
         version, self._version = self._version, self._versions[0]
         try:
-            async with self._connection(version) as connection:
+            connection = self._connection(version)
+            self.exchange.attach(connection)
+            async with connection:
                 await self._listen(connection)
         except ProtocolRefused:
             # For the next attempt only: a broker that is just starting closes connections too.
@@ -97,6 +105,7 @@ class MqttSource:
                 log.info("falling back to MQTT 3.1.1", source=self.name)
             raise
         finally:
+            self.exchange.detach()
             if self.intake.live_now:  # else what is left of the backlog is as old as it was
                 # From the last that came: it can take minutes until a dead line is noticed.
                 self.intake.offline_since = _before(self.intake.heard)
@@ -107,14 +116,25 @@ class MqttSource:
         return Connection(self._settings, version, self._will, self._on_message, self.intake.burst)
 
     def _on_message(self, message: Message) -> None:
-        if message.topic == self._marker_topic:
-            if message.payload == self._marker and not self.intake.live_now:
-                self.intake.live_now = True
-                self._marker_back.set()
-                self._keep_live()
+        exchange, topic = self.exchange, message.topic
+        if exchange.waiting and topic in exchange.waiting:
+            exchange.answered(message)
+        if topic.startswith(exchange.base) and self._ours(message):
             self.intake.skip(message)
         else:
             self.intake.message(message)
+
+    def _ours(self, message: Message) -> bool:
+        """Take a message on a topic of our own; tell whether that is all there is to do with it."""
+        if message.topic != self._marker_topic:
+            return self.exchange.take(message, uptime() / 1e9)
+        if message.payload == self._marker:
+            self.exchange.backlog_over = True
+            self._marker_back.set()
+            if not self.intake.live_now:
+                self.intake.live_now = True
+                self._keep_live()
+        return True
 
     # -- what a restart must know -----------------------------------------------------------------------------
 
@@ -166,9 +186,13 @@ class MqttSource:
             settings.receive_maximum if connection.version5 else WINDOW_311,
             session_present=connection.session_present,
         )
+        self.exchange.backlog_over = intake.live_now
+        self.exchange.listening(uptime() / 1e9)
         if intake.live_now:
             self._keep_live()
+        self.routes.shelly.forget_asked()
         await self._subscribe(connection)
+        self.exchange.subscribed()
         self.up.set()
         began = time.monotonic()
         try:
@@ -177,6 +201,7 @@ class MqttSource:
                 intake.acknowledge(connection),
                 self._follow_names(connection),
                 self._find_end_of_backlog(connection),
+                self._ask_shellies(),
             )
         except Unavailable as error:
             short = connection.lost.done() and time.monotonic() - began < SHORT
@@ -190,7 +215,8 @@ class MqttSource:
             ) from error
 
     async def _subscribe(self, connection: Connection) -> None:
-        filters = [Filter(self._marker_topic), *self.routes.filters()]
+        ours = [Filter(topic, flagged=True) for topic in self.exchange.topics()]
+        filters = [Filter(self._marker_topic), *ours, *self.routes.filters()]
         wanted = [filter_.topic for filter_ in filters]
         stale = [topic for topic in self._remembered if topic not in wanted]
         if stale and (connection.session_present or self.up.is_set()):  # up: subscribed on this connection already
@@ -212,20 +238,38 @@ class MqttSource:
         while True:
             await self.routes.filters_changed.wait()
             self.routes.filters_changed.clear()
-            if sorted(f.topic for f in self.routes.filters()) != sorted(self.granted.keys() - {self._marker_topic}):
+            wanted = {filter_.topic for filter_ in self.routes.filters()}
+            if wanted != self.granted.keys() - {self._marker_topic, *self.exchange.topics()}:
                 await self._subscribe(connection)
 
     async def _find_end_of_backlog(self, connection: Connection) -> None:
-        """Send a marker to ourselves: it comes back behind everything that the broker kept for us."""
-        self._marker = secrets.token_hex(8).encode()
-        self._marker_back.clear()
-        while not self.intake.live_now:
-            connection.publish(self._marker_topic, self._marker, qos=1)
-            try:
-                async with asyncio.timeout(MARKER_EVERY):
-                    await self._marker_back.wait()
-            except TimeoutError:
-                continue
+        """Send a marker to ourselves: it comes back behind everything that the broker kept for us.
+
+        Again whenever we did not listen for a while: a command that waited in the network meanwhile is old.
+        """
+        while True:
+            self._marker = secrets.token_hex(8).encode()
+            self._marker_back.clear()
+            while not self.exchange.backlog_over:
+                connection.publish(self._marker_topic, self._marker, qos=1)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(MARKER_EVERY):
+                        await self._marker_back.wait()
+            while self.exchange.backlog_over:
+                await asyncio.sleep(LISTEN_EVERY)
+                if not connection.paused:
+                    self.exchange.backlog_over = self.exchange.listening(uptime() / 1e9)
+
+    async def _ask_shellies(self) -> None:
+        """Ask devices that are heard by MQTT only for everything: by themselves they tell what changes."""
+        shelly = self.routes.shelly
+        while True:
+            await shelly.unasked.wait()
+            while not self.exchange.backlog_over:
+                await self._marker_back.wait()
+            for prefix, number in shelly.take_unasked():
+                request = shelly_rpc.request(number, "Shelly.GetStatus", None, src=self.exchange.statuses)
+                self.exchange.publish(f"{prefix}/rpc", request)
 
     # -- for status -------------------------------------------------------------------------------------------
 

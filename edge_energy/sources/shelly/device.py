@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from edge_energy.devices.shelly_rpc import FrameAuth
+from edge_energy.devices.shelly_rpc import FrameAuth, RpcError
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import gen1, identity
 from edge_energy.sources.shelly.http_rpc import HttpRpc, WebSocketRefused
 from edge_energy.sources.shelly.pace import Pace
 from edge_energy.sources.shelly.polling import ask_status, keep_asking
 from edge_energy.sources.shelly.recording import Counters, Receivers, Recording
-from edge_energy.sources.shelly.session import Garbled, Lost, RpcError, Session, Throttled
+from edge_energy.sources.shelly.session import Garbled, Lost, Session, Throttled
 from edge_energy.together import together
 
 if TYPE_CHECKING:
@@ -41,17 +41,19 @@ class ShellyDevice:
 
     def __init__(self, settings: Shelly, collector: Collector, live: Live, clock: Clock) -> None:
         password = None if settings.password is None else settings.password.get_secret_value()
-        self._rpc = HttpRpc(settings.host, settings.port, password, settings.username)
-        self.name = f"shelly {self._rpc.peer}"
+        self.rpc = HttpRpc(settings.host, settings.port, password, settings.username)
+        self.session: Session | None = None
+        """Its WebSocket, while there is one."""
+        self.name = f"shelly {self.rpc.peer}"
         self.up = asyncio.Event()
         self.identity: Identity | None = None
         self.way = ""
-        """How it is read: `websocket`, `rpc` or `gen1`."""
+        """How it is read: `websocket`, `rpc` or `gen1`; empty while it is not."""
         self.last_failure = ""
         self._settings = settings
         self._password = password
         self._receivers = Receivers(collector, live, clock)
-        self._counters = Counters(self._rpc.peer)
+        self._counters = Counters(self.rpc.peer)
         self._pace = Pace(settings.poll)
         self._auth: FrameAuth | None = None
         self._breaks = 0
@@ -60,14 +62,14 @@ class ShellyDevice:
     async def run(self) -> None:
         """Read until cancelled; raises `Unavailable` when the device is away or wants another password."""
         try:
-            async with self._rpc as rpc:
+            async with self.rpc as rpc:
                 address = await _resolve(self._settings.host, self._settings.port)
                 await self._read(rpc, address)
         except Throttled as error:
             self._counters.throttled += 1
             raise Unavailable(str(error), self._pace.throttled(error.retry_after)) from None
         except RpcError as error:
-            raise Unavailable(f"{self._rpc.peer}: {error}") from None
+            raise Unavailable(f"{self.rpc.peer}: {error}") from None
         except Garbled as error:
             self._counters.unreadable(error.detail)
             raise
@@ -134,9 +136,11 @@ class ShellyDevice:
         began = time.monotonic()
         try:
             session = Session(await rpc.websocket(), self._counters, self._auth)
+            self.session = session
             try:
                 await self._read_websocket(session)
             finally:
+                self.session = None
                 await session.close()
         except WebSocketRefused as error:
             self.last_failure = str(error)

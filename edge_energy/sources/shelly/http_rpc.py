@@ -25,6 +25,8 @@ from edge_energy.sources.shelly.session import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 MOST_CONNECTIONS = 2
@@ -69,12 +71,12 @@ class HttpRpc:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None  # whoever still asks gets `Lost`
+        if session is not None:
+            await session.close()
 
     async def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
-        """Return the result of a method. Raises `RpcError` and `Unavailable`."""
+        """Return the result of a method. Raises `shelly_rpc.RpcError` and `Unavailable`."""
         self._number = number = self._number + 1
         body = shelly_rpc.request(number, method, params, src=SOURCE)
         answer = await self._request("POST", "/rpc", body)
@@ -88,10 +90,10 @@ class HttpRpc:
             raise Garbled(self.peer, f"{method}: the answer to another question")
         return frame.result
 
-    async def get(self, path: str) -> dict[str, Any]:
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the JSON object at a path. Raises `Unavailable`."""
         try:
-            return json_payload.parse(await self._request("GET", path))
+            return json_payload.parse(await self._request("GET", path, query=query))
         except UnreadablePayload as error:
             raise Garbled(self.peer, f"{path}: {error}") from None
 
@@ -116,10 +118,13 @@ class HttpRpc:
 
     @property
     def _open(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "used outside of `async with`"  # noqa: S101 - a programmer's mistake
+        if self._session is None:
+            raise Lost(self.peer, "not connected")
         return self._session
 
-    async def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _request(
+        self, method: str, path: str, body: bytes | None = None, query: Mapping[str, str] | None = None
+    ) -> bytes:
         options: dict[str, Any] = {"data": body}
         if self._password is not None and path != "/shelly":
             if self.basic:
@@ -129,7 +134,7 @@ class HttpRpc:
                 self._digest = self._digest or aiohttp.DigestAuthMiddleware(self._username, self._password)
                 options["middlewares"] = (_no_redirect, self._digest)
         try:
-            async with self._open.request(method, self._url.with_path(path), **options) as response:
+            async with self._open.request(method, self._url.with_path(path).with_query(query), **options) as response:
                 self._check(response, path)
                 return await self._read(response)
         except TimeoutError:
@@ -138,6 +143,12 @@ class HttpRpc:
             raise Garbled(self.peer, f"{path}: {_words(error)}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Lost(self.peer, f"{path}: {_words(error)}") from None
+        except asyncio.CancelledError:
+            # aiohttp cancels whoever waits for a connection while it closes them.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise Lost(self.peer, f"{path}: the connections were closed") from None
 
     def _check(self, response: ClientResponse, path: str) -> None:
         """Raise what the status of an answer means; an error of RPC comes with 200 or 500, and says what it is."""

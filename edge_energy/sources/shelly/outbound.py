@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import WSCloseCode
 
 from edge_energy.devices import shelly_rpc
+from edge_energy.devices.shelly_rpc import RpcError
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import identity
 from edge_energy.sources.shelly.pace import Pace
 from edge_energy.sources.shelly.polling import ask_status, keep_asking
 from edge_energy.sources.shelly.recording import Counters, Receivers, Recording
-from edge_energy.sources.shelly.session import NoAnswer, RpcError, Session, Throttled
+from edge_energy.sources.shelly.session import NoAnswer, Session, Throttled
 from edge_energy.together import together
 
 if TYPE_CHECKING:

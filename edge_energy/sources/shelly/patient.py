@@ -24,14 +24,15 @@ class Patient:
 
     async def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """Return the result of a method."""
-        return await _patiently(lambda: self._rpc.call(method, params))
+        return await patiently(lambda: self._rpc.call(method, params))
 
     async def get(self, path: str) -> Any:
         """Return the JSON behind a path."""
-        return await _patiently(lambda: self._rpc.get(path))
+        return await patiently(lambda: self._rpc.get(path))
 
 
-async def _patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
+async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask, and again after a pause where that is one question too many. Raises what it raises in the end."""
     for pause in PAUSES:
         try:
             return await ask()

@@ -27,7 +27,7 @@ class Asks(Protocol):
         ...
 
     async def call(self, method: str) -> Any:
-        """Return the result. Raises `RpcError` and `Unavailable`."""
+        """Return the result. Raises `shelly_rpc.RpcError` and `Unavailable`."""
         ...
 
 

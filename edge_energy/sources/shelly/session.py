@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 
 from edge_energy.devices import shelly_rpc
-from edge_energy.errors import EdgeEnergyError, Unavailable, UnreadablePayload
+from edge_energy.errors import Unavailable, UnreadablePayload
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -27,15 +27,6 @@ MOST_GARBAGE = 20  # unreadable frames in a row, after which nothing can be hope
 WRONG_PASSWORD_PAUSE = 60.0  # seconds; firmware 2 locks everybody out after 20 wrong ones within 10 minutes
 _TOO_MANY = 429
 _NO_HANDLER = 404
-
-
-class RpcError(EdgeEnergyError):
-    """The device refuses a request; `code` and `message` are its own."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"the device answers {code}: {message[:200] or 'no explanation'}")
-        self.code = code
-        self.message = message
 
 
 class WrongPassword(Unavailable):
@@ -80,7 +71,7 @@ def refuse(peer: str, error: tuple[int, str], *, password: bool) -> NoReturn:
         raise WrongPassword(peer, given=password)
     if code == _TOO_MANY:
         raise Throttled(peer)
-    raise RpcError(code, message)
+    raise shelly_rpc.RpcError(code, message)
 
 
 class Session:
@@ -123,7 +114,7 @@ class Session:
                 return frame
 
     async def call(self, method: str, params: dict[str, Any] | None = None, timeout: float = 10) -> Any:
-        """Return the result of a method. Raises `RpcError` and `Unavailable`."""
+        """Return the result of a method. Raises `shelly_rpc.RpcError` and `Unavailable`."""
         frame = await self._ask(method, params, timeout)
         if frame.error is not None and self._challenged(frame.error):
             frame = await self._ask(method, params, timeout)

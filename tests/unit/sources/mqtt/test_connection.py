@@ -75,12 +75,15 @@ class Client:
         found = Mqtt.model_validate({"port": port, "client_id": "ours"} | settings)
         self.connection = Connection(found, version, will, self._message, self._burst)
         self.messages: list[Message] = []
+        self.connected: list[bool] = []
+        """Whether it was, at each message."""
         self.bursts: list[int] = []
         self.go_on = True
         self.came = asyncio.Event()
 
     def _message(self, message: Message) -> None:
         self.messages.append(message)
+        self.connected.append(self.connection.connected)
 
     def _burst(self) -> bool:
         self.bursts.append(len(self.messages))
@@ -257,12 +260,37 @@ async def test_a_subscription_returns_what_was_granted() -> None:
     """Retained messages come at the first subscription only, except where asked for; refusals are codes."""
     async with connected() as (client, peer):
         subscribing = asyncio.create_task(
-            client.connection.subscribe([Filter("a/+", 1), Filter("b", 0, retained=True)])
+            client.connection.subscribe([Filter("a/+", 1), Filter("b", 0, retained=True), Filter("c", flagged=True)])
         )
         body = await peer.expect(0x80)
-        assert body.endswith(b"\x00\x03a/+\x11\x00\x01b\x00")
-        peer.writer.write(b"\x90\x05" + body[:2] + b"\x00\x01\x87")
-        assert await subscribing == [1, 0x87]
+        assert body.endswith(b"\x00\x03a/+\x11\x00\x01b\x00\x00\x01c\x19")
+        peer.writer.write(b"\x90\x06" + body[:2] + b"\x00\x01\x87\x01")
+        assert await subscribing == [1, 0x87, 1]
+
+
+async def test_it_is_connected_from_the_broker_s_consent_to_the_end() -> None:
+    """What comes together with the consent can be answered already."""
+    async with asyncio.timeout(SOON), broker() as (port, peers):
+        client = Client(port, V5)
+        connection = client.connection
+        assert not connection.connected
+
+        async def accept() -> Peer:
+            peer = await peers.get()
+            await peer.expect(0x10)
+            peer.writer.write(CONNACK[V5] + publish(1, b""))
+            return peer
+
+        accepting = asyncio.create_task(accept())
+        async with connection:
+            peer = await accepting
+            await client.wait(1)
+            assert connection.connected
+            peer.writer.close()
+            with pytest.raises(Unavailable):
+                await connection.lost
+            assert not connection.connected
+    assert client.connected == [True]
 
 
 async def test_a_connection_that_is_lost_answers_nobody() -> None:
@@ -307,9 +335,11 @@ async def test_a_pause_holds_the_broker_back_and_loses_nothing(
         await client.wait(1)
         paused_at = len(client.messages)
         assert paused_at < count
+        assert client.connection.paused
         client.connection.publish("ping", b"", qos=0)
         await peer.expect(0x30)
         assert len(client.messages) == paused_at
         client.go_on = True
         client.connection.resume()
         assert len(await client.wait(count)) == count
+        assert not client.connection.paused

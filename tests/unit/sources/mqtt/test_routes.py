@@ -64,14 +64,14 @@ def test_names_come_before_readings() -> None:
     position = {filter_.topic: number for number, filter_ in enumerate(filters)}
     for topic in ("state", "info", "devices", "groups"):
         assert position[f"z/bridge/{topic}"] < position["z/+"]
-        assert filters[position[f"z/bridge/{topic}"]][1:] == (1, True)
-    assert filters[position["z/+"]][1:] == (0, False)
+        assert filters[position[f"z/bridge/{topic}"]][1:] == (1, True, False)
+    assert filters[position["z/+"]][1:] == (0, False, False)
 
 
 def test_without_a_bridge_and_shellies_only_sensors_are_subscribed() -> None:
     """A broker without Zigbee2MQTT is asked for nothing of it."""
     a_sensor = Sensor(topic="house/+", device="{1}", qos=0)
-    assert routes(a_sensor, zigbee2mqtt="", shelly=()).filters() == [("house/+", 0, False)]
+    assert routes(a_sensor, zigbee2mqtt="", shelly=()).filters() == [("house/+", 0, False, False)]
 
 
 def test_the_list_of_devices_asks_for_a_look_at_the_filters() -> None:

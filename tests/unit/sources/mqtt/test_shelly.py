@@ -175,3 +175,107 @@ def test_one_topic_with_frames_of_ever_more_devices_does_not_fill_the_memory(mon
         take(10)
     assert len(bench.live.devices) == 10
     assert take(0)
+
+
+def asking() -> tuple[Routes, Live]:
+    """Give routes that ask for everything what they hear by MQTT only."""
+    live = Live()
+    return Routes(Mqtt(), live, "us/statuses"), live
+
+
+def test_who_is_online_is_asked_for_everything_once() -> None:
+    """A device that we hear after it connected tells only what changes: its values would come one by one."""
+    routes, _ = asking()
+    assert "us/statuses/rpc" in [filter_.topic for filter_ in routes.filters()]
+    shelly = routes.shelly
+    for payload in (b"false", b"perhaps", b"true", b"true"):
+        routes.reading(f"{PRO}/online", payload, 0)
+    assert shelly.unasked.is_set()
+    assert prefixes(shelly) == [PRO]
+    assert not shelly.unasked.is_set()
+    routes.reading(f"{PRO}/online", b"true", 0)
+    assert prefixes(shelly) == []
+    shelly.forget_asked()
+    routes.reading(f"{PRO}/online", b"true", 0)
+    assert prefixes(shelly) == [PRO]
+
+
+def prefixes(shelly: module.ShellyTopics) -> list[str]:
+    """Return who is to be asked."""
+    return [prefix for prefix, _ in shelly.take_unasked()]
+
+
+def test_the_answer_is_a_reading() -> None:
+    """Also of a device under a prefix of its owner's, which nobody knew: now it is known."""
+    routes, live = asking()
+    routes.reading("garage/online", b"true", 0)
+    ((prefix, number),) = routes.shelly.take_unasked()
+    assert prefix == "garage"
+    answer = {"id": number, "src": PRO, "dst": "us/statuses", "result": {"switch:0": SWITCH, "sys": {}}}
+    reading = routes.reading("us/statuses/rpc", orjson.dumps(answer), 0)
+    assert reading is not None
+    assert (reading.device, reading.time, reading.values["power"]) == (DEVICE, None, 5.2)
+    assert live.devices[DEVICE].name == PRO
+    assert routes.shelly.prefix(DEVICE) == "garage"
+    routes.shelly.forget_asked()
+    routes.reading(f"{PRO}/online", b"true", 0)
+    assert prefixes(routes.shelly) == []
+
+
+def test_an_answer_to_an_earlier_question_says_nothing_of_prefixes() -> None:
+    """The broker may have kept it for us: who stands behind which prefix may have changed."""
+    routes, _ = asking()
+    routes.reading("garage/online", b"true", 0)
+    ((_, number),) = routes.shelly.take_unasked()
+    routes.shelly.forget_asked()
+    routes.reading("kitchen/online", b"true", 0)
+    ((_, other),) = routes.shelly.take_unasked()
+    assert other != number
+    answer = {"id": number, "src": PRO, "result": {"switch:0": SWITCH}}
+    assert routes.reading("us/statuses/rpc", orjson.dumps(answer), 0) is not None
+    assert routes.shelly.prefix(DEVICE) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"src": PRO, "error": {"code": 404, "message": "?"}}, {"src": "x", "result": {}}, {"src": PRO, "result": 1}],
+)
+def test_an_answer_without_a_status_says_nothing(answer: dict[str, object]) -> None:
+    routes, _ = asking()
+    assert routes.reading("us/statuses/rpc", orjson.dumps({"id": 1, **answer}), 0) is None
+
+
+def test_who_has_told_everything_is_not_asked() -> None:
+    routes, _ = asking()
+    frame = {"src": PRO, "method": "NotifyFullStatus", "params": {"switch:0": SWITCH}}
+    routes.reading(f"{PRO}/events/rpc", orjson.dumps(frame), 0)
+    routes.reading(f"{PRO}/online", b"true", 0)
+    assert not routes.shelly.unasked.is_set()
+
+
+def test_gen1_devices_are_not_asked() -> None:
+    routes, _ = asking()
+    routes.reading("shellies/shelly1pm-A1B2C3/online", b"true", 0)
+    assert not routes.shelly.unasked.is_set()
+
+
+def test_the_prefix_of_a_device_is_where_it_was_heard() -> None:
+    bench = Bench(shelly=["+", "house/+"])
+    shelly = bench.routes.shelly
+    assert shelly.prefix(DEVICE) is None
+    bench.take(f"{PRO}/online", b"true")
+    assert shelly.prefix(DEVICE) == PRO
+    bench.notify({"apower": 7}, prefix="house/garage")
+    assert shelly.prefix(DEVICE) == "house/garage"
+    bench.take("shellies/shelly1pm-A1B2C3/relay/0", b"on")
+    assert shelly.prefix("shelly-a1b2c3") == "shellies/shelly1pm-A1B2C3"
+
+
+def test_a_prefix_that_another_device_has_now_is_nobody_else_s() -> None:
+    """What is meant for the plug before must not switch the one that stands there now."""
+    bench = Bench()
+    for src in (PRO, "shellyplus1pm-aabbccddeeff"):
+        frame = {"src": src, "method": "NotifyStatus", "params": {"switch:0": {"id": 0, "apower": 1.0}}}
+        bench.take("kitchen/events/rpc", frame)
+    assert bench.routes.shelly.prefix("shelly-aabbccddeeff") == "kitchen"
+    assert bench.routes.shelly.prefix(DEVICE) is None

@@ -14,12 +14,13 @@ from edge_energy.errors import Unavailable
 from edge_energy.increments import Increments
 from edge_energy.journal.reader import Reader
 from edge_energy.live import Live
+from edge_energy.sources.mqtt import source as module
 from edge_energy.sources.mqtt.connection import Filter, ProtocolRefused
 from edge_energy.sources.mqtt.packets import Message
 from edge_energy.sources.mqtt.source import MqttSource
 from edge_energy.ways import Ways
 from tests.unit.samples import NOON, SECOND, running_journal
-from tests.unit.sources.mqtt.recorder import SetClock
+from tests.unit.sources.mqtt.recorder import SetClock, turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -37,12 +38,15 @@ class Line:
     def __init__(self, *, session_present: bool = True, refuses: Exception | None = None) -> None:
         self.session_present = session_present
         self.version5 = True
+        self.paused = False
+        self.connected = True
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.refuses = refuses
         self.subscribed: list[str] = []
         self.unsubscribed: list[str] = []
         self.acknowledged: asyncio.Queue[int] = asyncio.Queue()
         self.markers: asyncio.Queue[Message] = asyncio.Queue()
+        self.published: asyncio.Queue[Message] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
         if self.refuses:
@@ -61,9 +65,10 @@ class Line:
         """Note them."""
         self.unsubscribed += topics
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0) -> None:
-        """Keep a marker for the test to return."""
-        self.markers.put_nowait(Message(topic, payload, qos, 60_000, False, False))
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Keep a marker for the test to return, and everything else for it to look at."""
+        queue = self.markers if "/marker/" in topic else self.published
+        queue.put_nowait(Message(topic, payload, qos, 60_000, False, retain))
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Note them."""
@@ -263,3 +268,129 @@ async def test_an_old_broker_is_spoken_to_in_311_for_one_attempt(journal: Journa
     assert [await bench.refused(refusal) for refusal in refusals] == [5, 4, 5, 4]
     pinned = Bench(journal, protocol="5")
     assert [await pinned.refused(refusal) for refusal in refusals] == [5, 5, 5, 5]
+
+
+class Box:
+    """A letterbox that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.filters = ["edge-energy/house/relay/+/set"]
+        self.taken: list[tuple[bytes, bool]] = []
+
+    def take(self, _topic: str, payload: bytes, *, fresh: bool) -> None:
+        """Keep it."""
+        self.taken.append((payload, fresh))
+
+
+def command(payload: bytes, packet: int, *, dup: bool = False, retain: bool = False) -> Message:
+    return Message("edge-energy/house/relay/plug/set", payload, 1, packet, dup, retain)
+
+
+async def test_letters_are_fresh_once_the_backlog_is_over(journal: Journal) -> None:
+    """They are acknowledged like everything else, and neither recorded nor unreadable."""
+    bench = Bench(journal, commit_interval=0.0)
+    box = bench.source.letterbox = Box()
+    line = Line()
+    async with bench.on(line):
+        assert box.filters[0] in line.subscribed
+        bench.source._on_message(command(b"old", 1))
+        await bench.end_backlog(line)
+        for number, flags in enumerate(({}, {"dup": True}, {"retain": True}), 2):
+            bench.source._on_message(command(b"new", number, **flags))
+        bench.source.intake.burst()
+        assert [await line.acknowledged.get() for _ in range(5)] == [1, 60_000, 2, 3, 4]
+    assert box.taken == [(b"old", False), (b"new", True), (b"new", False), (b"new", False)]
+    assert bench.source.status()["unreadable"] == bench.source.status()["recorded"] == 0
+
+
+async def test_after_a_standstill_letters_are_old_until_the_marker_is_back(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped, or a machine that slept, finds commands that have waited in the network."""
+    now = [100.0]
+    monkeypatch.setattr(module, "uptime", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr(module, "LISTEN_EVERY", 0.0)
+    bench = Bench(journal)
+    box = bench.source.letterbox = Box()
+    line = Line(session_present=False)
+    async with bench.on(line):
+        bench.source._on_message(command(b"1", 1))
+        now[0] += 60.0
+        bench.source._on_message(command(b"2", 2))
+        marker = await line.markers.get()
+        bench.source._on_message(command(b"3", 3))
+        bench.source._on_message(marker)
+        bench.source._on_message(command(b"4", 4))
+        assert bench.source.intake.live_now
+    assert box.taken == [(b"1", True), (b"2", False), (b"3", False), (b"4", True)]
+
+
+async def test_a_request_is_answered_by_a_device_s_own_topic(journal: Journal) -> None:
+    """The message that answers takes its usual way as well."""
+    bench = Bench(journal)
+    line = Line(session_present=False)
+    async with bench.on(line):
+        asking = asyncio.create_task(
+            bench.source.request("count/meter/get", b"", "count/meter", lambda payload: payload or None, SOON)
+        )
+        assert (await line.published.get()).topic == "count/meter/get"
+        bench.receive(1, energy=5)
+        assert await asking == b'{"energy":5}'
+        assert bench.live.updates == 1
+
+
+async def test_shellies_are_asked_for_everything_behind_the_backlog(journal: Journal) -> None:
+    bench = Bench(journal)
+    line = Line()
+    async with bench.on(line):
+        bench.source._on_message(Message("shellypro1pm-ec62608ab9a4/online", b"true", 1, 1, False, True))
+        await turns()
+        assert line.published.empty()
+        await bench.end_backlog(line)
+        asked = await line.published.get()
+    assert asked.topic == "shellypro1pm-ec62608ab9a4/rpc"
+    request = orjson.loads(asked.payload)
+    assert request["method"] == "Shelly.GetStatus"
+    assert f"{request['src']}/rpc" in line.subscribed
+
+
+async def test_who_is_known_at_this_broker(journal: Journal) -> None:
+    bench = Bench(journal)
+    source = bench.source
+    assert (source.zigbee_base, source.zigbee_online) == ("zigbee2mqtt", None)
+    devices = [{"ieee_address": "0x1", "friendly_name": "cuisine/frigo"}]
+    for part, body in (("devices", devices), ("state", {"state": "online"})):
+        source._on_message(Message(f"zigbee2mqtt/bridge/{part}", orjson.dumps(body), 0, 0, False, True))
+    assert source.zigbee_online is True
+    assert source.zigbee_name("zigbee-0x1") == "cuisine/frigo"
+    assert source.zigbee_name("zigbee-0x2") is None
+    source._on_message(Message("shellies/shelly1pm-A1B2C3/relay/0", b"on", 0, 0, False, False))
+    assert source.shelly_prefix("shelly-a1b2c3") == "shellies/shelly1pm-A1B2C3"
+    assert source.rpc_source == f"edge-energy/house/{bench.settings.client_id}"
+    with pytest.raises(Unavailable, match="not connected"):
+        source.publish("x", b"")
+    assert Bench(journal, zigbee2mqtt="").source.zigbee_online is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_what_a_pause_held_back_is_old(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, *, paused: bool
+) -> None:
+    """While the disk is behind nothing is read; a loop that runs and reads has no such gap."""
+    now = [100.0]
+    monkeypatch.setattr(module, "uptime", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr(module, "LISTEN_EVERY", 0.0)
+    bench = Bench(journal)
+    box = bench.source.letterbox = Box()
+    line = Line(session_present=False)
+    async with bench.on(line):
+        line.paused = paused
+        for _ in range(3):
+            now[0] += 3.0
+            await turns()
+        line.paused = False
+        bench.source._on_message(command(b"1", 1))
+        if paused:
+            bench.source._on_message(await line.markers.get())
+        bench.source._on_message(command(b"2", 2))
+    assert box.taken == [(b"1", not paused), (b"2", True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_energy.sources.shelly.session import RpcError
+from edge_energy.devices.shelly_rpc import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from edge_energy.clock import uptime
 from edge_energy.config import Http, Mqtt, Settings, Shelly
+from edge_energy.devices.shelly_rpc import RpcError
 from edge_energy.errors import EdgeEnergyError, Unavailable, UnreadablePayload
 from edge_energy.live import Live
 from edge_energy.reading import Reading
@@ -18,7 +19,7 @@ from edge_energy.sources.shelly.addresses import BadAddress, Place
 from edge_energy.sources.shelly.adoption import Adoption, CannotAdopt, HalfAdopted
 from edge_energy.sources.shelly.plan import Conflict
 from edge_energy.sources.shelly.preparation import Missing
-from edge_energy.sources.shelly.session import RpcError, Throttled, WrongPassword
+from edge_energy.sources.shelly.session import Throttled, WrongPassword
 from edge_energy.ways import Ways
 from tests.unit.sources.shelly.fake_device import DEVICE, FakeDevice
 

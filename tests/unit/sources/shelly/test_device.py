@@ -303,7 +303,7 @@ async def test_a_websocket_that_is_cut_off_while_dialling_counts_as_broken(monke
             dialled += 1
             raise Lost("device", "reset")
 
-        component._rpc.websocket = reset  # type: ignore[method-assign, assignment]
+        component.rpc.websocket = reset  # type: ignore[method-assign, assignment]
         async with supervised(component):
             await until(lambda: component.way == "rpc" and component.up.is_set())
         assert dialled == module.MOST_BREAKS

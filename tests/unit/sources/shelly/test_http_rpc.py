@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from edge_energy.devices.shelly_rpc import RpcError
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import http_rpc as module
 from edge_energy.sources.shelly.http_rpc import HttpRpc, WebSocketRefused
-from edge_energy.sources.shelly.session import Garbled, Lost, NoAnswer, RpcError, Throttled, WrongPassword
+from edge_energy.sources.shelly.session import Garbled, Lost, NoAnswer, Throttled, WrongPassword
 from simulator.shelly.digest import Digest
 from tests.servers.base import free_port
 from tests.unit.sources.shelly.scripted import INFO, OWN_ID, STATUS, Device
@@ -30,6 +31,72 @@ async def test_a_result_and_an_error() -> None:
         device.answer = lambda _request: {"error": {"code": -103, "message": "Missing required 'id'"}}
         with pytest.raises(RpcError, match=r"-103.*Missing"):
             await client.call("Switch.Set", {"on": True})
+
+
+async def test_a_page_is_asked_for_with_its_query() -> None:
+    """As Gen1 is switched."""
+    asked: list[str] = []
+
+    def note(request: web.Request) -> None:
+        asked.append(request.raw_path)
+
+    async with Device() as device, rpc(device) as client:
+        device.admit = note
+        await client.get("/relay/0", {"turn": "on", "timer": "60"})
+        await client.get("/relay/0")
+    assert asked == ["/relay/0?turn=on&timer=60", "/relay/0"]
+
+
+async def test_whoever_asks_where_nothing_is_connected_is_told_so() -> None:
+    """A command may come at any moment, also while the device is away."""
+    async with Device() as device:
+        client = rpc(device)
+        for work in (client.call("Switch.Set"), client.get("/relay/0"), client.websocket()):
+            with pytest.raises(Lost):
+                await work
+        assert not device.requests
+
+
+async def test_whoever_waits_when_the_connections_are_closed_is_told_so() -> None:
+    """Those with a connection, and those who waited for one: nobody takes it for being cancelled."""
+    async with Device() as device:
+        reached = asyncio.Event()
+
+        def hold(_request: web.Request) -> None:
+            reached.set()
+
+        device.admit = hold
+        device.answer = lambda _request: {}
+        original = device._http
+
+        async def for_ever(request: web.Request) -> web.Response:
+            await original(request)
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+
+        device._http = for_ever  # type: ignore[method-assign]
+        await device.__aexit__()
+        async with device:
+            async with rpc(device) as client:
+                asking = [asyncio.create_task(client.call("Switch.Set")) for _ in range(4)]
+                await reached.wait()
+                await asyncio.sleep(0)
+            outcomes = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 5)
+    assert [type(outcome) for outcome in outcomes] == [Lost] * 4
+
+
+async def test_who_is_really_cancelled_is_cancelled() -> None:
+    async with Device() as device, rpc(device) as client:
+        reached = asyncio.Event()
+
+        def hold(_request: web.Request) -> None:
+            reached.set()
+
+        device.admit = hold
+        asking = asyncio.create_task(client.call("Switch.Set"))
+        await reached.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from edge_energy.api.guard import TOKEN
 from edge_energy.api.shelly_socket import MAX_FRAME, shelly_application
 from edge_energy.api.tokens import Token
 from edge_energy.config import Shelly
+from edge_energy.devices.shelly_rpc import RpcError
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import outbound as module
 from edge_energy.sources.shelly.device import ShellyDevice
 from edge_energy.sources.shelly.outbound import OutboundSockets
-from edge_energy.sources.shelly.session import RpcError
 from tests.unit.samples import NOON, SECOND
 from tests.unit.sources.mqtt.recorder import SetClock
 from tests.unit.sources.shelly.scripted import DEVICE, INFO, OWN_ID, STATUS, Device, House, until

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_energy.devices.shelly_rpc import FrameAuth
+from edge_energy.devices.shelly_rpc import FrameAuth, RpcError
 from edge_energy.errors import Unavailable
 from edge_energy.sources.shelly import session as module
 from edge_energy.sources.shelly.recording import Counters
-from edge_energy.sources.shelly.session import Lost, NoAnswer, RpcError, Session, Throttled, WrongPassword
+from edge_energy.sources.shelly.session import Lost, NoAnswer, Session, Throttled, WrongPassword
 from simulator.shelly.digest import Digest
 from tests.unit.sources.shelly.scripted import OWN_ID, STATUS, Device, until
 
