@@ -9,6 +9,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
@@ -18,12 +19,14 @@ from edge_energy import __version__, logs
 from edge_energy.api.access import Access
 from edge_energy.api.local import LocalApi
 from edge_energy.api.message import message_application
+from edge_energy.api.relays_local import relay_routes
+from edge_energy.api.send import relays_application, send_application
 from edge_energy.api.server import HttpServer
 from edge_energy.api.shelly_local import DeviceTokens, shelly_routes
 from edge_energy.api.shelly_socket import shelly_application
 from edge_energy.api.tokens import Tokens, token_routes
 from edge_energy.api.webhook import webhook_application
-from edge_energy.clock import Clock, boot_id
+from edge_energy.clock import Clock, boot_id, uptime
 from edge_energy.collector import DESCRIBED, Collector
 from edge_energy.delivery import Delivery
 from edge_energy.devices import tuya_seen
@@ -35,12 +38,19 @@ from edge_energy.interfaces import APPLIANCE, Component, NewEntry
 from edge_energy.journal.journal import Journal
 from edge_energy.journal.reader import Reader
 from edge_energy.live import Live
+from edge_energy.relays import audit, memory
+from edge_energy.relays.controller import Controller
+from edge_energy.relays.drivers.choice import Choice
+from edge_energy.relays.mqtt_devices import QUANTITIES, DeviceNews
+from edge_energy.relays.mqtt_door import MqttDoor
+from edge_energy.relays.planner import Planner
 from edge_energy.sources.mqtt.source import MqttSource
 from edge_energy.sources.shelly.adoption import Adoption
 from edge_energy.sources.shelly.device import ShellyDevice
 from edge_energy.sources.shelly.discovery import Discovery
 from edge_energy.sources.shelly.http_rpc import HttpRpc
 from edge_energy.sources.shelly.outbound import OutboundSockets
+from edge_energy.sources.shelly.reach import Reach
 from edge_energy.status import Source, Status
 from edge_energy.supervisor import Supervisor
 from edge_energy.together import together
@@ -95,7 +105,43 @@ def make_sources(shared: Shared) -> list[Source]:
     ]
 
 
-async def make_server(shared: Shared, http: Http, tokens: Tokens, outbound: OutboundSockets) -> HttpServer:
+async def make_controller(shared: Shared, sources: list[Source], outbound: OutboundSockets) -> Controller:
+    """Make what switches relays, over whatever connects us with their devices."""
+    settings, journal, clock = shared.settings, shared.journal, shared.clock
+    kept: dict[str, Any] = {}
+    for prefix in (audit.COMMANDS, audit.INCIDENTS, memory.ENDS, memory.LEASES):
+        kept |= await journal.query(Reader.state, prefix)
+    brokers = [source for source in sources if isinstance(source, MqttSource)]
+    reach = Reach([source for source in sources if isinstance(source, ShellyDevice)], outbound)
+    return Controller(
+        settings,
+        Planner(settings, ZoneInfo(settings.appliance.timezone), uptime() / 1e9),
+        {relay.id: Choice(relay, reach, brokers) for relay in settings.relay},
+        audit.Audit(journal, clock, kept),
+        memory.Memory(journal, kept),
+        shared.live,
+        clock,
+    )
+
+
+async def make_doors(shared: Shared, sources: list[Source], controller: Controller) -> list[Component]:
+    """Make what others see of us by their brokers, and what they can switch there."""
+    settings, journal = shared.settings, shared.journal
+    found: list[Component] = []
+    brokers = [source for source in sources if isinstance(source, MqttSource)]
+    for table, broker in zip(settings.mqtt, brokers, strict=True):
+        if table.relays and settings.relay:
+            door = broker.letterbox = MqttDoor(broker, settings.appliance.id, controller)
+            found.append(door)
+        if settings.homeassistant is not None and settings.homeassistant.discovery:
+            told = await journal.query(Reader.state, QUANTITIES)
+            found.append(DeviceNews(broker, settings, shared.live, journal, told))
+    return found
+
+
+async def make_server(
+    shared: Shared, http: Http, tokens: Tokens, outbound: OutboundSockets, controller: Controller
+) -> HttpServer:
     """Make the HTTP server with all that it serves."""
     journal, collector, live = shared.journal, shared.collector, shared.live
     seen = await journal.query(Reader.state, tuya_seen.PREFIX)
@@ -103,6 +149,8 @@ async def make_server(shared: Shared, http: Http, tokens: Tokens, outbound: Outb
         "/webhook": webhook_application(http, collector, live),
         "/message": message_application(shared.settings.tuya, collector, live, shared.clock, seen),
         "/shelly": shelly_application(outbound),
+        "/send": send_application(controller),
+        "/relays": relays_application(controller),
     }
     access = Access(tokens.check, webhook_auth=http.webhook_auth)
     return HttpServer(http, access, applications, lambda: not journal.full)
@@ -133,12 +181,14 @@ async def run_appliance(settings: Settings, socket: Path, why: str) -> None:
         tokens, outbound = Tokens(journal, clock), OutboundSockets(collector, live, clock)
         await tokens.load()
         status = Status(appliance, journal, live, clock, collector)
-        status.sources = make_sources(shared)
+        status.sources = sources = make_sources(shared)
+        status.relays = controller = await make_controller(shared, sources, outbound)
+        doors = await make_doors(shared, sources, controller)
         if settings.http is not None:
-            status.servers = [await make_server(shared, settings.http, tokens, outbound)]
+            status.servers = [await make_server(shared, settings.http, tokens, outbound, controller)]
             status.outbound = outbound
         status.deliveries = [Delivery(sink, await journal.outbox(sink.name)) for sink in make_sinks(settings)]
-        routes = [*token_routes(tokens), *make_adoption(shared, tokens)]
+        routes = [*token_routes(tokens), *make_adoption(shared, tokens), *relay_routes(controller)]
         components: list[Component] = [
             clock,
             *status.sources,
@@ -146,18 +196,23 @@ async def run_appliance(settings: Settings, socket: Path, why: str) -> None:
             *status.deliveries,
             LocalApi(socket, status, journal, routes),
             Heartbeat(journal, status.summary),
+            *doors,
         ]
         supervisors = [Supervisor(component) for component in components]
-        status.supervisors = supervisors
+        switching = Supervisor(controller)
+        status.supervisors = [*supervisors, switching]
         chronicle = Chronicle(appliance, journal, clock)
         log.info("started", version=__version__, appliance=appliance, why=why, recovered=journal.recovered)
         chronicle.tell(why, version=__version__)
         # Commits go on until all others have ended: what the HTTP server is asked at the last moment is answered.
         committing = asyncio.create_task(journal.run())
+        # And devices stay connected until all loads are in their safe state.
+        connected = asyncio.create_task(together(*(supervisor.run() for supervisor in supervisors)))
         try:
-            components_run = (supervisor.run() for supervisor in supervisors)
-            await together(_shielded(committing), chronicle.run(), *components_run)
+            await together(_shielded(committing), _shielded(connected), chronicle.run(), switching.run())
         finally:
+            connected.cancel()
+            await asyncio.wait([connected])
             committing.cancel()
             await asyncio.wait([committing])
             chronicle.tell("stop")

@@ -1,10 +1,13 @@
-"""The command line's side of the local socket."""
+"""The command line's side of the local socket.
+
+HTTP in the few words that our own daemon needs: http.client would take a quarter of the time that a command has.
+"""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from edge_energy.errors import EdgeEnergyError
 SOCKET_NAME = "api.sock"
 DEFAULT_SOCKET = Path("/run/edge-energy") / SOCKET_NAME
 TIMEOUT = 10.0
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+_LENGTH = re.compile(rb"\r\nContent-Length: ?([0-9]{1,12})(?:\r\n|$)", re.IGNORECASE)
 
 
 class NoDaemon(EdgeEnergyError):  # noqa: N818 - a state of the world
@@ -22,17 +27,6 @@ class NoDaemon(EdgeEnergyError):  # noqa: N818 - a state of the world
 
 class Refused(EdgeEnergyError):  # noqa: N818 - as above
     """The daemon answered with an error."""
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def find_socket(config: Path | None) -> Path:
@@ -52,12 +46,13 @@ def ask(path: Path, method: str, target: str, body: Any = None, timeout: float |
 
     `timeout` (s) is for what takes the daemon longer than usual. Raises `NoDaemon` and `Refused`.
     """
-    connection = _UnixConnection(path, TIMEOUT if timeout is None else timeout)
-    content = {} if body is None else {"Content-Type": "application/json"}
+    content = b"" if body is None else json.dumps(body).encode()
+    # Of HTTP 1.0 the end of the connection is the end of the answer, which never comes in chunks.
+    head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+    if content:
+        head += "Content-Type: application/json\r\n"
     try:
-        connection.request(method, target, None if body is None else json.dumps(body), content)
-        response = connection.getresponse()
-        answer = response.read()
+        status, answer = _exchange(path, f"{head}\r\n".encode() + content, TIMEOUT if timeout is None else timeout)
     except (FileNotFoundError, ConnectionRefusedError):
         raise NoDaemon(
             f"No daemon listens on {path}. Start it (`sudo systemctl start edge-energy`, or `edge-energy simulate` "
@@ -65,13 +60,27 @@ def ask(path: Path, method: str, target: str, body: Any = None, timeout: float |
         ) from None
     except PermissionError:
         raise NoDaemon(f"You may not use {path}: run this as root or as a member of the group edge-energy.") from None
-    except (OSError, http.client.HTTPException) as error:
+    except OSError as error:
         raise NoDaemon(f"The daemon on {path} does not answer: {error}") from None
-    finally:
-        connection.close()
-    if response.status >= 400:
-        raise Refused(_explanation(answer, response.status))
+    if status >= 400:
+        raise Refused(_explanation(answer, status))
     return json.loads(answer)
+
+
+def _exchange(path: Path, request: bytes, timeout: float) -> tuple[int, bytes]:
+    """Return status and body of the answer. Raises `OSError`."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        connection.sendall(request)
+        parts = []
+        while part := connection.recv(65536):
+            parts.append(part)
+    head, _, body = b"".join(parts).partition(b"\r\n\r\n")
+    status, length = _STATUS.match(head), _LENGTH.search(head)
+    if status is None or length is None or len(body) != int(length[1]):
+        raise OSError("its answer broke off")
+    return int(status[1]), body
 
 
 def _explanation(body: bytes, status: int) -> str:

@@ -165,3 +165,35 @@ class Sink(Protocol):
         `TooLarge` (send fewer at a time).
         """
         ...
+
+
+class Relay(Protocol):
+    """A driver: one way to switch one relay, and to know that it is switched.
+
+    It neither decides nor repeats: that is the controller's. Calls may be cancelled at any moment, and are never made
+    side by side for one relay. Both methods raise `Unavailable` (the device does not answer, within ten seconds) and
+    `NotSwitched` (it answered, and is in the other state). After `Unavailable`, and after a call that was cancelled,
+    nobody knows the state, and the device may still carry the command out when it can be reached again.
+    """
+
+    @property
+    def timer(self) -> bool:
+        """Whether the device has a timer of its own that can be set now, so that the unsafe state can be leased."""
+        ...
+
+    async def switch(self, on: bool, for_: float | None = None) -> None:  # noqa: FBT001 - the one thing it is told
+        """Return when the device has confirmed that the relay is closed (`on`) or open.
+
+        That is what the device says after the command, not that it took the command. After `for_` seconds the device
+        itself switches back, whatever became of us, unless it is told again; None ends a timer that runs. `for_` is
+        given only where `timer` is True; where it cannot be set any more, this is `Unavailable`, and nothing is
+        switched. Devices may cut it (Zigbee at 1.8 hours, Gen1 to whole seconds), never prolong it.
+        """
+        ...
+
+    async def renew(self, on: bool, for_: float) -> None:  # noqa: FBT001 - as above
+        """Start the device's timer again without a click: only if the relay still is in that state.
+
+        Raises `NotSwitched` where it is in the other one: somebody else switched it, and that must not be undone.
+        """
+        ...

@@ -29,6 +29,7 @@ REFRESH = 1.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE_EVERY = 5.0  # seconds between lines where there is no terminal
 HTTP_PORT = 8000  # as an appliance has it, unless something else listens there
+CHARGING_POST = "shelly-ec6260515763"  # the simulated house has the same devices every time
 WEBHOOK = "power=120.5&voltage=230.1&current=0.52&energy=10.2"
 
 
@@ -99,6 +100,7 @@ class Simulation:
                 )
             )
             click.echo(f"Another terminal: edge-energy status --socket {api}")
+            click.echo(f'                  edge-energy switch "borne de recharge" toggle --socket {api}')
             click.echo(f'                  curl "http://localhost:{http}/webhook/?{WEBHOOK}"\nCtrl-C ends it.')
             yield api
         finally:
@@ -221,6 +223,9 @@ def _configuration(directory: Path, broker: int, protocol: str, http: int, shell
         'host = "127.0.0.1"',
         f"port = {shelly}",
         'poll = "10s"',
+        "[[relay]]",
+        f'device = "{CHARGING_POST}"',
+        'safe_state = "leave"',
     ]
 
 

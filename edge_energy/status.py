@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_energy.delivery import Delivery
     from edge_energy.journal.journal import Journal
     from edge_energy.live import Live
+    from edge_energy.relays.controller import Controller
     from edge_energy.sources.shelly.outbound import OutboundSockets
     from edge_energy.supervisor import Supervisor
 
@@ -36,6 +37,7 @@ class Status:
         self.sources: Sequence[Source] = ()
         self.servers: Sequence[Source] = ()
         self.outbound: OutboundSockets | None = None
+        self.relays: Controller | None = None
         self.deliveries: Sequence[Delivery] = ()
         self.supervisors: Sequence[Supervisor] = ()
         self._appliance = appliance
@@ -72,6 +74,7 @@ class Status:
                 "repeated": self._collector.repeated,
                 "not_recorded": self._collector.not_recorded,
             },
+            "relays": [] if self.relays is None else self.relays.report(),
             "sinks": [await self._sink(delivery) for delivery in self.deliveries],
             "journal": await self.journal(),
         }

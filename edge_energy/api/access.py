@@ -64,6 +64,8 @@ TABLE: Mapping[tuple[str, str], Rule] = {
     ("GET", "/webhook/{device}"): _HOOK,
     ("POST", "/webhook/{device}"): _HOOK,
     ("POST", "/message"): _HOOK,
+    ("POST", "/send"): Rule(Permission.SWITCH),
+    ("GET", "/relays"): Rule(Permission.READ),
     ("GET", "/shelly/ws/{secret}"): Rule(Permission.INGEST, path="secret"),
 }
 """By method and canonical path. What is not in it is refused."""

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 TOKEN: web.RequestKey[Token | None] = web.RequestKey("token")
 """Where a handler finds the token that let its request in."""
-HANDLING = 30.0  # seconds; a commit takes a fraction of one, unless the card is dying
+HANDLING = 35.0  # seconds; /send may wait for 30, and a commit takes a fraction of one unless the card is dying
 BUSY_RETRY = 5  # seconds
 MOST_LOGGED = 100  # unknown hosts
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})

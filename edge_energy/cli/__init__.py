@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_energy import __version__, reports
-from edge_energy.cli import daemon, journal, shelly, tokens
+from edge_energy.cli import daemon, journal, relays, shelly, tokens
 from edge_energy.cli.common import ask, config_option, json_option, show, socket_option
 
 if TYPE_CHECKING:
@@ -43,5 +43,8 @@ def devices(socket: Path | None, config: Path | None, as_json: bool) -> None:  #
     show(report, reports.devices, as_json=as_json)
 
 
-for command in (daemon.run, daemon.check, daemon.simulate, journal.journal, tokens.token, shelly.shelly):
+shelly.shelly.add_command(relays.test_lease)
+for command in (daemon.run, daemon.check, daemon.simulate, relays.switch, relays.why):
     main.add_command(command)
+for group in (journal.journal, tokens.token, shelly.shelly):
+    main.add_command(group)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EX_FAILURE = 1
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
-PATIENCE = {"/shelly/adopt": 180.0, "/shelly/discover": 45.0}
+PATIENCE = {"/shelly/adopt": 180.0, "/shelly/discover": 45.0, "/relays/switch": 60.0, "/relays/test-lease": 90.0}
 """Seconds for what takes the daemon long: slow devices, a restart, and a minute until a reading comes."""
 
 config_option = click.option(

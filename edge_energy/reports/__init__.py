@@ -3,6 +3,7 @@
 from edge_energy.reports.access import new_token, tokens
 from edge_energy.reports.appliance import devices, status
 from edge_energy.reports.entries import journal, rejections, tail
+from edge_energy.reports.relays import lease_test, switched, why
 from edge_energy.reports.shelly import adoption, discovered, shellies
 from edge_energy.reports.words import as_json, duration, moment, printable, size, value, values
 
@@ -13,6 +14,7 @@ __all__ = [
     "discovered",
     "duration",
     "journal",
+    "lease_test",
     "moment",
     "new_token",
     "printable",
@@ -20,8 +22,10 @@ __all__ = [
     "shellies",
     "size",
     "status",
+    "switched",
     "tail",
     "tokens",
     "value",
     "values",
+    "why",
 ]

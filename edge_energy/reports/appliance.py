@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_energy.reports.entries import journal
+from edge_energy.reports.relays import relays
 from edge_energy.reports.words import duration, moment, table, values
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def status(report: dict[str, Any]) -> str:
         lines += ["", *_SOURCES[source["kind"]](source)]
     if report["outbound"] and report["outbound"]["devices"]:
         lines += ["", *_outbound(report["outbound"])]
+    if switchable := report.get("relays"):
+        lines += ["", *relays(switchable)]
     for sink in report["sinks"]:
         lines += ["", *_sink(sink)]
     if not report["sinks"]:

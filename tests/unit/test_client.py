@@ -65,7 +65,18 @@ def test_a_refusal_is_explained(daemon: Callable[[bytes], Path], status: int, bo
         ask(daemon(response(status, body)), "POST", "/journal/retry")
 
 
-@pytest.mark.parametrize("data", [b"", b"what?\r\n", b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\nhalf"])
+NONSENSE = [
+    b"",
+    b"what?\r\n",
+    b"HTTP/1.1 200",
+    b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\nhalf",
+    b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n{}more",
+    b"HTTP/1.1 200 X\r\n\r\n{}",
+    b"SSH-2.0-x Content-Length: 0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", NONSENSE)
 def test_nonsense_is_a_daemon_that_does_not_answer(daemon: Callable[[bytes], Path], data: bytes) -> None:
     """No traceback for a daemon that dies while it answers."""
     with pytest.raises(NoDaemon, match="does not answer"):
@@ -81,6 +92,27 @@ def test_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
         left_behind.bind(str(path))
     with pytest.raises(NoDaemon, match="No daemon listens on"):
         ask(path, "GET", "/status")
+
+
+def test_what_is_asked_arrives_whole(tmp_path: Path) -> None:
+    """Also a body of many packets, and an answer of many."""
+    body, asked = {"text": "é" * 300_000}, bytearray()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "api.sock"))
+        listening.listen()
+
+        def serve() -> None:
+            with listening.accept()[0] as connection:
+                while b"\r\n\r\n" not in asked or len(asked.partition(b"\r\n\r\n")[2]) < 1_800_000:
+                    asked.extend(connection.recv(65536))
+                connection.sendall(response(200, bytes(asked.partition(b"\r\n\r\n")[2])))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert ask(tmp_path / "api.sock", "POST", "/echo?a=1", body) == body
+        thread.join()
+    assert asked.startswith(b"POST /echo?a=1 HTTP/1.0\r\nHost: localhost\r\n")
+    assert b"\r\nContent-Type: application/json\r\n" in asked
 
 
 def test_a_daemon_that_hangs_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +131,7 @@ def test_who_may_not_use_the_socket_is_told_who_may(monkeypatch: pytest.MonkeyPa
     def refused(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(client._UnixConnection, "connect", refused)
+    monkeypatch.setattr(client, "_exchange", refused)
     with pytest.raises(NoDaemon, match="member of the group edge-energy"):
         ask(tmp_path / "api.sock", "GET", "/status")
 

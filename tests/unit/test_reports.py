@@ -233,3 +233,93 @@ def test_the_server_says_what_became_of_requests() -> None:
     }
     said = "listening: 1 became WebSockets, 12 accepted, 2 refused, 1 failed; now 3 connected and 1 by WebSocket"
     assert said in reports.status(REPORT | {"servers": [server]})
+
+
+# -- relays --------------------------------------------------------------------------------------------------
+
+RELAY: dict[str, Any] = {
+    "relay": "shelly-ec62608ab9a4",
+    "name": "Boiler",
+    "device": "shelly-ec62608ab9a4",
+    "state": "ON",
+    "output": True,
+    "power": 2400.4,
+    "draws": False,
+    "safe_state": "off",
+    "timer": True,
+    "lease": 120.0,
+    "lease_verified": True,
+    "leased_seconds_left": 80.5,
+    "wish": {"on": True, "origin": "cli", "seconds_left": None, "reason": ""},
+    "blocked": None,
+    "findings": [],
+    "last": None,
+}
+DECISION: dict[str, Any] = {
+    "time": NOON,
+    "command": "abc",
+    "on": False,
+    "origin": "safety",
+    "verdict": "confirmed",
+    "reason": "budget: more than 6000 W",
+    "milliseconds": 1234.5,
+    "inputs": {"output": True, "power": 2400.4, "budget total W": 6100.0, "pump on": False, "wished": None},
+}
+
+
+def relay_lines(**changes: Any) -> list[str]:
+    """Return what `status` says of a relay."""
+    text = reports.status({**REPORT, "relays": [{**RELAY, **changes}]})
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if "ec62608ab9a4" in line)
+    return lines[first : lines.index("", first)]
+
+
+def test_a_relay_that_is_well_is_one_line() -> None:
+    assert relay_lines() == ["Boiler (shelly-ec62608ab9a4)  ON 2,400 W, safe state off, lease 2 min verified"]
+    assert relay_lines(name="shelly-ec62608ab9a4", output=False, power=None, wish=None) == [
+        "shelly-ec62608ab9a4  OFF, safe state off, lease 2 min verified"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"output": None, "power": None}, "unknown, safe state off"),
+        ({"output": False, "draws": True, "power": 1230.0}, "said to be OFF, STILL DRAWS 1,230 W"),
+        ({"lease_verified": None}, "lease 2 min not verified"),
+        ({"lease_verified": False}, "the lease cannot be relied upon"),
+        ({"lease": None}, "no device-side safety"),
+        ({"lease": None, "safe_state": "leave", "lease_verified": False}, "safe state leave, nothing to lease"),
+        ({"findings": ["draws nothing", "was switched off"]}, "  ! draws nothing\n  ! was switched off"),
+        (
+            {"output": False, "blocked": "min_off: 3 min more", "wish": {**RELAY["wish"], "origin": "schedule"}},
+            "  wished ON by a schedule, not done: min_off: 3 min more",
+        ),
+        ({"wish": {**RELAY["wish"], "seconds_left": 1800.0}}, "  wished ON by the command line for 30 min more"),
+        ({"wish": {**RELAY["wish"], "on": False, "origin": "new"}}, "  wished OFF by new"),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_said_of_a_relay(changes: dict[str, Any], words: str) -> None:
+    assert words in "\n".join(relay_lines(**changes))
+
+
+def test_a_house_without_relays_has_no_lines_on_them() -> None:
+    assert reports.status({**REPORT, "relays": []}) == reports.status(REPORT)
+
+
+def test_why_tells_what_was_known_then() -> None:
+    made = {**DECISION, "time": None, "origin": "http", "verdict": "refused", "milliseconds": None, "inputs": {}}
+    decisions = [DECISION, {**made, "on": True, "reason": ""}]
+    text = reports.why({**RELAY, "inputs": {"output": False}, "decisions": decisions})
+    assert text.splitlines()[1:] == [
+        "  known now: output OFF",
+        "",
+        f"{reports.moment(NOON)}  OFF  by safety: confirmed after 1.2 s",
+        "    because: budget: more than 6000 W",
+        "    known then: output ON; power 2,400.4; budget total W 6,100; pump on no; wished not known",
+        "",
+        "date unknown         ON   by HTTP: refused",
+    ]
+    nothing = reports.why({**RELAY, "inputs": {}, "decisions": []})
+    assert nothing.splitlines()[1:] == ["", "Nothing was decided about it since the daemon's start."]

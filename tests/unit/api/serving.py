@@ -51,13 +51,15 @@ async def talk(request: web.Request) -> web.StreamResponse:
 
 def applications() -> dict[str, web.Application]:
     """Return applications with the routes of the real ones."""
-    hooks, messages, sockets = web.Application(), web.Application(), web.Application()
+    hooks, messages, sockets, sending, relays = (web.Application() for _ in range(5))
     for path in ("", "/", "/{device}"):
         hooks.router.add_get(path, echo, allow_head=False)
         hooks.router.add_post(path, echo)
     messages.router.add_post("", echo)
     sockets.router.add_get("/ws/{secret}", talk, allow_head=False)
-    return {"/webhook": hooks, "/message": messages, "/shelly": sockets}
+    sending.router.add_post("", echo)
+    relays.router.add_get("", echo, allow_head=False)
+    return {"/webhook": hooks, "/message": messages, "/shelly": sockets, "/send": sending, "/relays": relays}
 
 
 class Serving(NamedTuple):

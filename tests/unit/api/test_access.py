@@ -10,6 +10,7 @@ import pytest
 
 from edge_energy.api.access import PERMISSIONS, TABLE, Access, Permission, Role, Rule
 from edge_energy.api.message import message_application
+from edge_energy.api.send import relays_application, send_application
 from edge_energy.api.server import HttpServer
 from edge_energy.api.shelly_socket import shelly_application
 from edge_energy.api.tokens import Token
@@ -37,6 +38,8 @@ EXPECTED: dict[tuple[str, str], tuple[str, set[Role], set[str]]] = {
     ("GET", "/webhook/{device}"): ("hook", {Role.DEVICE, Role.ADMIN}, {HEADER, QUERY}),
     ("POST", "/webhook/{device}"): ("hook", {Role.DEVICE, Role.ADMIN}, {HEADER, QUERY}),
     ("POST", "/message"): ("hook", {Role.DEVICE, Role.ADMIN}, {HEADER, QUERY}),
+    ("POST", "/send"): ("token", {Role.OPERATOR, Role.ADMIN}, {HEADER}),
+    ("GET", "/relays"): ("token", {Role.VIEWER, Role.OPERATOR, Role.ADMIN}, {HEADER}),
     ("GET", "/shelly/ws/{secret}"): ("token", {Role.DEVICE, Role.ADMIN}, {HEADER, PATH}),
 }
 
@@ -60,6 +63,8 @@ def real() -> dict[str, web.Application]:
         "/webhook": webhook_application(http, nothing, nothing),
         "/message": message_application((), nothing, nothing, nothing, {}),
         "/shelly": shelly_application(nothing),
+        "/send": send_application(nothing),
+        "/relays": relays_application(nothing),
     }
 
 

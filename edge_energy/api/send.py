@@ -1,0 +1,144 @@
+"""`/send`: switches a relay for whoever has a token that may; `/relays`: how they all are."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from edge_energy.api.answers import BadRequest, failure, json_response, ok, retry_after
+from edge_energy.api.guard import TOKEN
+from edge_energy.api.switches import asked_duration, asked_name, only
+from edge_energy.devices.payload import parse
+from edge_energy.relays.command import Origin, UnknownRelay, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_energy.api.switches import Switches
+    from edge_energy.relays.command import Command, Outcome
+
+MOST_PENDING = 64  # commands
+LONGEST_WAIT = 30.0  # seconds
+SENT = "command sent"
+STATUS: Mapping[Verdict, int] = {
+    Verdict.CONFIRMED: 200,
+    Verdict.REFUSED: 409,
+    Verdict.SUPERSEDED: 409,
+    Verdict.FAILED: 502,
+    Verdict.EXPIRED: 504,
+}
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_BUSY_RETRY = 5  # seconds
+
+
+def send_application(switches: Switches) -> web.Application:
+    """Return the route behind /send."""
+    application = web.Application()
+    application.router.add_post("", _Sending(switches).receive)
+    return application
+
+
+def relays_application(switches: Switches) -> web.Application:
+    """Return the route behind /relays."""
+
+    async def relays(_request: web.Request) -> web.Response:
+        return ok(relays=switches.report())
+
+    application = web.Application()
+    application.router.add_get("", relays, allow_head=False)
+    return application
+
+
+class _Sending:
+    def __init__(self, switches: Switches) -> None:
+        self._switches = switches
+        self._pending: dict[str, tuple[Command, asyncio.Task[Outcome]]] = {}
+        """By id: what is not done yet."""
+
+    async def receive(self, request: web.Request) -> web.Response:
+        wait = _wait(request)
+        command = self._command(await _body(request), request)
+        task = self._submit(command)
+        if wait is None:
+            return json_response({"status": SENT, "command_id": command.id})
+        # Not ended when whoever waits goes away: it was sent.
+        done, _ = await asyncio.wait([task], timeout=wait)
+        if not done:
+            return json_response(
+                {"status": SENT, "command_id": command.id, "outcome": "pending", "reason": "it is not done yet"}, 202
+            )
+        if task.cancelled():
+            return failure(503, "the daemon stops", headers=retry_after(_BUSY_RETRY))
+        return _answer(command, task.result())
+
+    def _command(self, body: dict[str, Any], request: web.Request) -> Command:
+        only(body, "device_id", "switch", "for", "command_id")
+        name = asked_name(body.get("device_id"), "device_id")
+        if type(body.get("switch")) is not bool:
+            raise BadRequest("expected true or false", "switch")
+        more: dict[str, Any] = {"for_": asked_duration(body.get("for"))}
+        if "command_id" in body:
+            more |= {"id": _command_id(body["command_id"]), "foreign": True}
+        if (token := request[TOKEN]) is not None:
+            more["reason"] = f"asked for with token {token.id} {token.name}".rstrip()
+        try:
+            return self._switches.command(name, body["switch"], Origin.HTTP, **more)
+        except UnknownRelay as error:
+            raise BadRequest(str(error), "device_id", 404) from None
+
+    def _submit(self, command: Command) -> asyncio.Task[Outcome]:
+        """Have a command carried out, once: the same one sent again is the one at work."""
+        if command.id in self._pending:
+            known, task = self._pending[command.id]
+            if (known.relay, known.on) != (command.relay, command.on):
+                raise BadRequest("another command with this id is at work", "command_id", 409)
+            return task
+        if len(self._pending) >= MOST_PENDING:
+            raise web.HTTPServiceUnavailable(text=f"{MOST_PENDING} commands are at work already")
+        task = self._switches.submit(command)
+        self._pending[command.id] = command, task
+        task.add_done_callback(lambda _: self._pending.pop(command.id, None))
+        return task
+
+
+def _answer(command: Command, outcome: Outcome) -> web.Response:
+    """Return how a command ended: an error, where it did not do what was wanted."""
+    details = {"command_id": command.id, "outcome": outcome.verdict, "reason": outcome.reason}
+    if outcome.confirmed:
+        return json_response({"status": SENT, **details})
+    error = f"{outcome.verdict}: {outcome.reason}"
+    return json_response({"status": "error", "error": error, **details}, STATUS[outcome.verdict])
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    body = await request.read()
+    if not body.strip():
+        raise BadRequest('expected a JSON object like {"device_id": "…", "switch": true}')
+    if kind not in ("application/json", "text/json", ""):
+        raise BadRequest("expected application/json", "Content-Type", 415)
+    return parse(body)
+
+
+def _wait(request: web.Request) -> float | None:
+    """Return for how many seconds the outcome is waited for, or None."""
+    only(dict(request.query), "wait")
+    text = request.query.get("wait")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_WAIT:
+        raise BadRequest(f"expected seconds, more than 0 and at most {LONGEST_WAIT:g}", "wait")
+    return seconds
+
+
+def _command_id(value: object) -> str:
+    if type(value) is not str or not _ID.fullmatch(value):
+        raise BadRequest("expected 1 to 64 letters, digits and . _ : -", "command_id")
+    return value

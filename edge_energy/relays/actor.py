@@ -1,0 +1,165 @@
+"""Switches one relay, one thing after the other, and keeps the lease of its device-side timer."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_energy.clock import uptime
+from edge_energy.errors import EdgeEnergyError, NotSwitched, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from edge_energy.config import Relay as Settings
+    from edge_energy.interfaces import Relay
+    from edge_energy.relays.state import RelayState
+
+log = structlog.get_logger()
+
+PARTS = 3  # a lease is renewed when a third of it is over: two renewals may fail
+LONGEST_TIMER = 6500.0  # seconds; a Zigbee device counts tenths in 16 bits
+AGAIN = 1.0  # seconds after a renewal that failed
+LONGEST = 12.0  # seconds that a driver may take
+
+
+class Superseded(EdgeEnergyError):  # noqa: N818 - what somebody wanted
+    """Something newer is wanted of the relay."""
+
+
+class Actor:
+    """One relay and its driver, which is never used twice at a time: what is newer ends what is older."""
+
+    def __init__(self, settings: Settings, driver: Relay, state: RelayState) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._state = state
+        self._work: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._held: bool | None = None
+        """The state that is leased."""
+        self._end: float | None = None
+        """Uptime (s) at which it is to be switched back anyway."""
+
+    @property
+    def timer(self) -> bool:
+        """Whether the device switches back by itself."""
+        return self._driver.timer
+
+    @property
+    def lease(self) -> float:
+        """How long (s) a state that is not the safe one is leased; 0 for not at all."""
+        return self._settings.lease if self._driver.timer and self._state.safe is not None else 0.0
+
+    async def switch(self, on: bool, end: float | None = None) -> None:  # noqa: FBT001 - the one thing it is told
+        """Return when the device has confirmed; `end` (uptime, s) is when it is to be switched back.
+
+        Raises `Unavailable`, `NotSwitched`, and `Superseded` where this is called again meanwhile.
+        """
+        held, self._held, self._end = self._held, None, end
+        began = _now()
+        duration = self._duration(on, began)
+        try:
+            await self._do(partial(self._driver.switch, on, duration))
+        except (Unavailable, NotSwitched):
+            if held is on:  # it was on before, and is to stay so
+                self._held = held
+                self._changed.set()
+            raise
+        self._state.leased_until = None
+        if duration is not None:
+            self._state.leased_until = began + duration
+            if end is None or began + duration < end:
+                self._held = on
+        self._changed.set()
+
+    async def keep(self) -> None:
+        """Renew the lease as long as there is one, until cancelled."""
+        while True:
+            self._changed.clear()
+            wait = None if self._held is None else self._period / PARTS
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self._renew()
+
+    async def probe(self, on: bool, for_: float, *, again: bool) -> None:  # noqa: FBT001 - as `switch`
+        """Use the device's timer without a lease: what a test of it does."""
+        self._held, self._end, self._state.leased_until = None, None, None
+        await self._do(partial(self._driver.renew if again else self._driver.switch, on, for_))
+
+    async def _renew(self) -> None:
+        """Start the device's timer again; goes on trying for as long as the device would not have switched back."""
+        while (held := self._held) is not None:
+            began = _now()
+            duration = self._duration(held, began)
+            try:
+                if duration is not None:
+                    await self._do(partial(self._driver.renew, held, duration))
+            except NotSwitched as error:
+                log.info("the lease is over", relay=self._settings.id, reason=str(error))
+                self._held = None
+            except Superseded:
+                return
+            except Unavailable as error:
+                if began >= (self._state.leased_until or began):
+                    log.warning("a lease ran out: the device has switched to its safe state", relay=self._settings.id)
+                    self._held, self._state.output = None, None
+                else:
+                    log.debug("a lease could not be renewed yet", relay=self._settings.id, reason=str(error))
+                    await asyncio.sleep(min(AGAIN, self._period / 10))
+            else:
+                if duration is not None and self._held is not None:
+                    self._state.leased_until = began + duration
+                return
+
+    def _duration(self, on: bool, now: float) -> float | None:  # noqa: FBT001 - as `switch`
+        """Return after how many seconds the device is to switch back by itself."""
+        left = None if self._end is None else max(self._end - now, 0.1)
+        if not self._driver.timer or on is self._state.safe:
+            return None  # the safe state needs no device to end it; we do
+        if left is None:
+            return self.lease or None
+        return min(left, self._period)
+
+    @property
+    def _period(self) -> float:
+        """Return for how long (s) the device is told to wait."""
+        return self.lease or LONGEST_TIMER
+
+    async def _do(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let the driver do one thing; whatever it is doing ends before."""
+        while (other := self._work) is not None:
+            other.cancel()
+            await asyncio.wait([other])
+            self._work = None if self._work is other else self._work
+        task = self._work = asyncio.create_task(_within(work()))
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        finally:
+            if self._work is task:
+                self._work = None
+        if task.cancelled():
+            raise Superseded("something newer is wanted")
+        task.result()
+
+
+async def _within(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        async with asyncio.timeout(LONGEST):
+            await work
+    except TimeoutError:
+        raise Unavailable(f"no confirmation within {LONGEST:.0f} s") from None
+
+
+def _now() -> float:
+    return uptime() / 1e9

@@ -1,0 +1,80 @@
+"""What a command is, and what can become of it. No I/O."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from edge_energy.errors import EdgeEnergyError
+
+EXPIRY = 30.0
+"""Seconds after which a command that nobody gave another expiry is not carried out any more."""
+
+
+class UnknownRelay(EdgeEnergyError):  # noqa: N818 - what the caller asks for, no mistake of ours
+    """Nobody can switch that; the reason says what to do."""
+
+
+class UnknownState(EdgeEnergyError):  # noqa: N818 - a state of the world
+    """To toggle a relay, its state has to be known."""
+
+
+class Origin(StrEnum):
+    """Where a command comes from."""
+
+    CLI = "cli"
+    HTTP = "http"
+    MQTT = "mqtt"
+    CLOUD = "cloud"
+    SCHEDULE = "schedule"
+    SURPLUS = "surplus"
+    SAFETY = "safety"
+    DEVICE = "device"
+    """Somebody used the device's own button, or another program."""
+
+    @property
+    def manual(self) -> bool:
+        """Whether a person wanted it; that ends a latched cut-out."""
+        return self not in (Origin.SCHEDULE, Origin.SURPLUS, Origin.SAFETY)
+
+
+class Verdict(StrEnum):
+    """How a command ended."""
+
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and why; confirmed ones need no reason."""
+
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the device confirmed it."""
+        return self.verdict is Verdict.CONFIRMED
+
+
+class Command(NamedTuple):
+    """One request to switch a relay.
+
+    `expires` is on our uptime (seconds). A command born elsewhere may say when that was and when it ends, `issued_at`
+    and `expires_at` (UTC seconds), which mean something only while our clock is right. `for_` seconds later the relay
+    is switched back. `foreign` says that the id was given by the sender, who may send it twice.
+    """
+
+    id: str
+    relay: str
+    on: bool
+    origin: Origin
+    expires: float
+    reason: str = ""
+    for_: float | None = None
+    issued_at: float | None = None
+    expires_at: float | None = None
+    foreign: bool = False
