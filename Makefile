@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--custom-compile-command "make lock" pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test lint format bench servers lock clean
+.PHONY: help simulate test torture lint format bench servers lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ ifeq ($(ARGS),)
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
+
+torture: servers ## run the long versions of what the tests show in short: 200 kills with a leased load, a welded contact
+	@EDGE_ENERGY_TORTURE=1 $(BIN)/python -m pytest tests/acceptance/test_relay_safety.py tests/acceptance/test_relays.py
 
 lint: $(PROJECT) ## check style, format and types
 	@$(BIN)/ruff check

@@ -119,7 +119,8 @@ class Simulation:
         mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/opt/homebrew/sbin")
         if mosquitto:
             configuration = directory / "mosquitto.conf"
-            configuration.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+            settings = ("allow_anonymous true", "persistence false", "set_tcp_nodelay true")
+            configuration.write_text("\n".join([f"listener {port} 127.0.0.1", *settings, ""]))
             self._start("broker", [mosquitto, "-c", str(configuration)], directory)
         elif importlib.util.find_spec("amqtt"):
             self._start("broker", [sys.executable, "-m", "edge_energy.embedded_broker", str(port)], directory)

@@ -54,6 +54,9 @@ class Status:
         lag = sum(outbox.lag() for outbox in self._journal.outboxes.values())
         parts = [f"{sources}/{len(self.sources)} sources connected", f"{len(self._live.devices)} devices"]
         parts.append("journal FULL" if self._journal.full else f"{lag} entries to deliver")
+        wrong = 0 if self.relays is None else sum(bool(relay["findings"]) for relay in self.relays.report())
+        if wrong:
+            parts.append(f"{wrong} relays need attention")
         return ", ".join(parts)
 
     async def report(self) -> dict[str, Any]:

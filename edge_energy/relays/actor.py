@@ -138,7 +138,7 @@ class Actor:
             other.cancel()
             await asyncio.wait([other])
             self._work = None if self._work is other else self._work
-        task = self._work = asyncio.create_task(_within(work()))
+        task = self._work = asyncio.create_task(_within(work))
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
@@ -153,10 +153,10 @@ class Actor:
         task.result()
 
 
-async def _within(work: Coroutine[Any, Any, None]) -> None:
+async def _within(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         async with asyncio.timeout(LONGEST):
-            await work
+            await work()
     except TimeoutError:
         raise Unavailable(f"no confirmation within {LONGEST:.0f} s") from None
 
