@@ -10,6 +10,7 @@ import structlog
 from edge_energy.errors import JournalFull
 from edge_energy.interfaces import COMMAND, INCIDENT, NewEntry
 from edge_energy.relays.command import Outcome, Verdict
+from edge_energy.relays.watch import WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,9 @@ class Audit:
         self.interrupted: list[dict[str, Any]] = []
         """Commands that an end of the process interrupted."""
         self._open = {key.removeprefix(INCIDENTS): body for key, body in state.items() if key.startswith(INCIDENTS)}
+        self._doubtful = set(self._open)
+        """Incidents from before the start that were not found again yet."""
+        self._began: float | None = None
         for key, body in state.items():
             if not key.startswith(COMMANDS):
                 continue
@@ -109,10 +113,15 @@ class Audit:
             self._record(COMMAND, kept["device"], body, 0, state)
         self.interrupted = []
 
-    def incidents(self, relay: str, device: str, findings: Mapping[str, str]) -> None:
-        """Take all that is wrong with a relay now: open incidents that are new, resolve those that are over."""
-        mine = {name for name, body in self._open.items() if body["relay"] == relay}
+    def incidents(self, relay: str, device: str, findings: Mapping[str, str], now: float) -> None:
+        """Take all that is wrong with a relay at an uptime (s); open what is new, resolve what is over.
+
+        What is from before a restart is over only if it is not found again in the time that finding it takes.
+        """
+        self._began = now if self._began is None else self._began
         names = {f"{relay}/{key}": text for key, text in findings.items()}
+        self._doubtful = self._doubtful - names.keys() if now - self._began < WITHIN else set()
+        mine = {name for name, body in self._open.items() if body["relay"] == relay} - self._doubtful
         for name in names.keys() - mine:
             body = {"event": "opened", "incident": name, "relay": relay, "text": names[name]}
             if self._tell(device, body, {"relay": relay, "device": device, "text": names[name]}):
@@ -121,6 +130,11 @@ class Audit:
             body = {"event": "resolved", "incident": name, "relay": relay, "text": self._open[name]["text"]}
             if self._tell(device, body, None):
                 log.info("incident is over", relay=relay, text=body["text"])
+
+    def unsettled(self, relay: str) -> dict[str, str]:
+        """Return the incidents, by their keys, from before a restart of which nobody knows whether they are over."""
+        mine = {name: self._open[name] for name in self._doubtful}
+        return {name.rpartition("/")[2]: body["text"] for name, body in mine.items() if body["relay"] == relay}
 
     def _tell(self, device: str, body: dict[str, Any], kept: dict[str, Any] | None) -> bool:
         name = body["incident"]

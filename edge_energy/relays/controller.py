@@ -16,6 +16,7 @@ from edge_energy.relays.actor import Actor, Superseded
 from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, UnknownRelay, UnknownState
 from edge_energy.relays.execution import Execution
 from edge_energy.relays.state import Wish
+from edge_energy.relays.watch import STILL_DRAWS
 from edge_energy.together import together
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class Controller:
 
     def state(self, relay: str) -> str:
         """Return what may be told to others: ON, OFF, or None where that is not known or not believed."""
-        return reporting.state(self._planner.relays[relay])
+        output = self._planner.relays[relay].output
+        return reporting.state(output, draws=self._draws(relay), available=self._available(relay))
 
     async def wait_changed(self, seen: int) -> int:
         """Wait until `changes` is not what was seen, and return it."""
@@ -131,6 +133,7 @@ class Controller:
         self._audit.end_interrupted()
         for relay, state in self._planner.relays.items():
             state.wish = state.wish or self._memory.unended(relay, _now())
+            state.latched = state.latched or self._memory.cut_out(relay)
         with self._live.listening(self._planner.devices) as self._readings:
             self._execution.closed = ""
             self.up.set()
@@ -167,7 +170,8 @@ class Controller:
     def _tell(self, now: float) -> None:
         """Record what began or ended to be wrong, and wake whoever shows states."""
         for relay, settings in self._settings.items():
-            self._audit.incidents(relay, settings.device, self._planner.findings(relay, now))
+            self._audit.incidents(relay, settings.device, self._planner.findings(relay, now), now)
+            self._memory.keep_cut_out(relay, self._planner.relays[relay].latched)
         self.changes += 1
         self._changed.set()
         self._changed = asyncio.Event()
@@ -235,13 +239,25 @@ class Controller:
 
     def _report(self, relay: str) -> dict[str, Any]:
         decisions, device = self._execution.decisions[relay], self._live.devices.get(self._settings[relay].device)
+        state, actor, lease = self._planner.relays[relay], self._actors[relay], self._memory.lease(relay)
         return {
             "relay": relay,
             "name": relay if device is None else device.name,
-            **reporting.relay(self._planner.relays[relay], self._actors[relay], self._memory.lease(relay), _now()),
-            "findings": list(self._planner.findings(relay, _now()).values()),
+            "state": self.state(relay),
+            "draws": self._draws(relay),
+            "available": self._available(relay),
+            **reporting.relay(state, actor, lease, _now()),
+            "findings": list((self._audit.unsettled(relay) | self._planner.findings(relay, _now())).values()),
             "last": reporting.decision(decisions[0]) if decisions else None,
         }
+
+    def _draws(self, relay: str) -> bool:
+        """Tell whether current flows although it is said to be off, or did before a restart a moment ago."""
+        return self._planner.relays[relay].watch.draws or STILL_DRAWS in self._audit.unsettled(relay)
+
+    def _available(self, relay: str) -> bool | None:
+        device = self._live.devices.get(self._settings[relay].device)
+        return None if device is None else device.available
 
 
 def _now() -> float:

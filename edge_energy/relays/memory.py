@@ -1,4 +1,4 @@
-"""What of relays outlives the process beside the audit trail: when one is to be switched back, and tested leases."""
+"""What of relays outlives the process beside the audit trail: ends, cut-outs, and what tests of leases found."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ENDS = "relay/"
 LEASES = "lease/"
+CUT_OUTS = "cut-out/"
 """Of keys in the journal's state, with the relay behind them."""
 
 
@@ -25,7 +26,7 @@ class Memory:
     """Kept in the journal's state."""
 
     def __init__(self, recorder: Recorder, kept: Mapping[str, Any]) -> None:
-        """Begin with what the journal's state has under `ENDS` and `LEASES`."""
+        """Begin with what the journal's state has under `ENDS`, `LEASES` and `CUT_OUTS`."""
         self._recorder = recorder
         self._kept = dict(kept)
 
@@ -37,10 +38,7 @@ class Memory:
         key = f"{ENDS}{relay}"
         timed = wish is not None and wish.until is not None
         kept = {"end": wish.until, "boot": boot_id(), "on": wish.on} if wish is not None and timed else None
-        if kept != self._kept.get(key):
-            self._kept[key] = kept
-            with suppress(JournalFull):
-                self._recorder.record([], 0, {key: kept})
+        self._keep(key, kept)
 
     def unended(self, relay: str, now: float) -> Wish | None:
         """Return what a relay was switched to for a time before a restart.
@@ -52,6 +50,20 @@ class Memory:
             return None
         end = kept["end"] if kept["boot"] == boot_id() else now
         return Wish(kept["on"], Origin.SAFETY, now, end, "switched for a time before the restart")
+
+    def cut_out(self, relay: str) -> str:
+        """Return why a relay was cut out before a restart; nothing where a person has switched it on since."""
+        return str(self._kept.get(f"{CUT_OUTS}{relay}") or "")
+
+    def keep_cut_out(self, relay: str, why: str) -> None:
+        """Keep why a relay is cut out, or that it is not any more."""
+        self._keep(f"{CUT_OUTS}{relay}", why or None)
+
+    def _keep(self, key: str, kept: Any) -> None:
+        if kept != self._kept.get(key):
+            with suppress(JournalFull):  # then it is tried again the next time
+                self._recorder.record([], 0, {key: kept})
+                self._kept[key] = kept
 
     def lease(self, relay: str) -> dict[str, Any] | None:
         """Return what the last test of a device's timer found: `verified`, `detail`, `time` (UTC ns)."""

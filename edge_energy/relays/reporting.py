@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from edge_energy.relays.state import RelayState
 
 
-def state(known: RelayState) -> str:
-    """Return ON, OFF, or None where that is not known, or not believed because current flows."""
-    if known.output is None or (not known.output and known.watch.draws):
+def state(output: bool | None, *, draws: bool, available: bool | None) -> str:  # noqa: FBT001 - a value
+    """Return ON, OFF, or None where that is not known, or not believed because current flows.
+
+    Of a device that is away nobody knows what it does: by its timer, or by somebody's hand.
+    """
+    if output is None or available is False or (not output and draws):
         return "None"
-    return "ON" if known.output else "OFF"
+    return "ON" if output else "OFF"
 
 
 def relay(known: RelayState, actor: Actor, lease: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
@@ -26,10 +29,8 @@ def relay(known: RelayState, actor: Actor, lease: Mapping[str, Any] | None, now:
         left = None if wish.until is None else round(wish.until - now, 1)
     return {
         "device": known.settings.device,
-        "state": state(known),
         "output": known.output,
         "power": known.power,
-        "draws": known.watch.draws,
         "safe_state": known.settings.safe_state,
         "timer": actor.timer,
         "lease": actor.lease or None,

@@ -71,6 +71,8 @@ def _now(relay: dict[str, Any]) -> str:
     power = "" if relay["power"] is None else f" {relay['power']:,.0f} W"
     if relay["draws"]:
         return f"said to be OFF, STILL DRAWS{power}"
+    if relay["available"] is False:
+        return f"OFFLINE, was {_state(relay['output'])}"
     return f"{_state(relay['output'])}{power}"
 
 

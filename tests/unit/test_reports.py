@@ -242,6 +242,7 @@ RELAY: dict[str, Any] = {
     "name": "Boiler",
     "device": "shelly-ec62608ab9a4",
     "state": "ON",
+    "available": True,
     "output": True,
     "power": 2400.4,
     "draws": False,
@@ -290,6 +291,7 @@ def test_a_relay_that_is_well_is_one_line() -> None:
         ({"lease_verified": None}, "lease 2 min not verified"),
         ({"lease_verified": False}, "the lease cannot be relied upon"),
         ({"lease": None}, "no device-side safety"),
+        ({"available": False}, "OFFLINE, was ON, safe state off"),
         ({"lease": None, "safe_state": "leave", "lease_verified": False}, "safe state leave, nothing to lease"),
         ({"findings": ["draws nothing", "was switched off"]}, "  ! draws nothing\n  ! was switched off"),
         (

@@ -292,6 +292,17 @@ async def test_a_hand_at_the_switch_is_not_undone(tmp_path: Path) -> None:
         assert not driver.output
 
 
+async def test_of_a_device_that_is_away_nothing_is_claimed(tmp_path: Path) -> None:
+    """Its timer or a hand may have switched it; who shows it as OFF would not know."""
+    async with house(tmp_path, settings(ONE)) as home:
+        home.tell(HEATER, output=False)
+        await home.until(lambda: home.controller.state(HEATER) == "OFF")
+        home.live.availability(HEATER, available=False)
+        assert home.controller.state(HEATER) == "None"
+        home.live.availability(HEATER, available=True)
+        assert home.controller.state(HEATER) == "OFF"
+
+
 async def test_toggle_needs_a_known_state(tmp_path: Path) -> None:
     """Guessing would do the opposite of what is wanted."""
     driver = Driver(timer=False)
@@ -339,6 +350,26 @@ async def test_an_overload_is_cut_out_and_stays_so_until_somebody_switches_it_on
         assert [body["event"] for body in incidents] == ["opened", "resolved"]
 
 
+async def test_a_cut_out_outlives_a_restart(tmp_path: Path) -> None:
+    """Whatever overloaded it is still there; a schedule must not find it out again every night."""
+    driver = Driver()
+    found = settings({"device": HEATER, "max_power": 2500})
+    async with house(tmp_path, found, {HEATER: driver}) as home:
+        home.tell(HEATER, output=False)
+        await home.switch(HEATER, True, Origin.CLI)
+        home.tell(HEATER, power=2600.0)
+        await home.until(lambda: not driver.output)
+    async with house(tmp_path, found, {HEATER: driver}) as home:
+        home.tell(HEATER, output=False, power=0.0)
+        await home.until(lambda: home.controller.report()[0]["findings"])
+        assert (await home.switch(HEATER, True, Origin.CLI)).confirmed
+        await home.until(lambda: not home.controller.report()[0]["findings"])
+    async with house(tmp_path, found, {HEATER: driver}) as home:
+        assert not home.controller.report()[0]["findings"]
+        incidents = [body for kind, body in await home.entries() if kind == "incident"]
+        assert [body["event"] for body in incidents] == ["opened", "resolved"]
+
+
 async def test_a_welded_contact_is_never_called_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said to be off while current flows: an incident, no `OFF` for anybody; resolved when the current is gone."""
     monkeypatch.setattr("edge_energy.relays.watch.LAGGING", 0.1)
@@ -358,6 +389,11 @@ async def test_a_welded_contact_is_never_called_off(tmp_path: Path, monkeypatch:
         report = home.controller.report()[0]
         assert (report["output"], report["draws"], report["state"]) == (False, True, "None")
         assert "still draws" in report["findings"][0]
+    async with house(tmp_path, settings(ONE)) as home:  # a restart makes nothing true
+        home.tell(HEATER, output=False)
+        await home.until(lambda: home.controller.report()[0]["output"] is False)
+        assert home.controller.state(HEATER) == "None"
+        monkeypatch.setattr("edge_energy.relays.audit.WITHIN", 0.0)
         home.tell(HEATER, power=0.0)
         await home.until(lambda: home.controller.state(HEATER) == "OFF")
         incidents = [body for kind, body in await home.entries() if kind == "incident"]
