@@ -132,6 +132,7 @@ class Controller:
         """Decide until cancelled."""
         self._audit.end_interrupted()
         for relay, state in self._planner.relays.items():
+            state.restart(_now())
             state.wish = state.wish or self._memory.unended(relay, _now())
             state.latched = state.latched or self._memory.cut_out(relay)
         with self._live.listening(self._planner.devices) as self._readings:

@@ -58,7 +58,7 @@ class RelayState:
     blocked: str = ""
     """Why what is wanted of it is not done."""
     settled: bool = False
-    """Whether it was in its safe state since our start, or could not be brought there; then schedules count."""
+    """Whether its safe state was reached since our start, or could not be; then schedules count."""
     since: float = field(init=False)
     heating: Heating = field(init=False)
     watch: Watch = field(init=False)
@@ -69,13 +69,16 @@ class RelayState:
 
     def __post_init__(self) -> None:
         self.since = self.started
-        if self.safe is None:
-            self.settled = True
-        else:
-            self.wish = Wish(self.safe, Origin.SAFETY, self.started, reason="safe state at the start")
-            self.retry_at = self.started + INTRODUCTION
         self.heating = Heating(self.settings)
         self.watch = Watch(self.settings)
+        self.restart(self.started)
+
+    def restart(self, now: float) -> None:
+        """Wish for the safe state alone until it is reached: at our start, and after a defect of ours."""
+        self.switching, self.settled = None, self.safe is None
+        if self.safe is not None:
+            self.wish = Wish(self.safe, Origin.SAFETY, now, reason="safe state at the start")
+            self.retry_at = now + INTRODUCTION
 
     @property
     def safe(self) -> bool | None:

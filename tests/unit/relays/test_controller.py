@@ -194,6 +194,25 @@ async def test_loads_are_brought_to_their_safe_state_at_the_start_and_at_the_sto
     assert not drivers[kinds["leave"]].calls
 
 
+async def test_a_defect_of_ours_ends_in_the_safe_state_and_stays_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor starts the controller again; a load that went on and off with every crash would be worse."""
+    async with house(tmp_path, settings(ONE)) as home:
+        home.tell(HEATER, output=False)
+        await home.switch(HEATER, True, Origin.CLI)
+        with monkeypatch.context() as defect:
+            defect.setattr(home.controller._planner, "reading", None)
+            home.tell(HEATER, power=1.0)
+            await home.until(lambda: not home.drivers[HEATER].output)
+        again = asyncio.create_task(home.controller.run())
+        home.tell(HEATER, output=False)
+        await home.until(lambda: home.controller.report()[0]["wish"]["on"] is False)
+        with pytest.raises(TimeoutError):
+            await home.until(lambda: home.drivers[HEATER].output, 0.5)
+        again.cancel()
+
+
 async def test_nothing_is_switched_before_the_start_and_after_the_stop(tmp_path: Path) -> None:
     """The doors are open longer than that; a load that was made safe stays so."""
     async with house(tmp_path, settings(ONE)) as home:
