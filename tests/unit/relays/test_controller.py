@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,10 @@ from edge_energy.relays.state import HEARD_RETRY
 from tests.unit.relays.house import HEATER, PUMP, Driver, house, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.unit.relays.house import House
 
 ONE = {"device": HEATER, "lease": "60s"}
 
@@ -118,6 +123,40 @@ async def test_the_newer_command_supersedes_the_older(tmp_path: Path) -> None:
         assert (await second).confirmed
         assert driver.most_side_by_side == 1
         assert not driver.output
+
+
+async def test_on_that_waits_for_the_disk_is_ended_by_off(tmp_path: Path) -> None:
+    """The disk is slow, OFF is not; when the disk is ready, nobody wants ON any more."""
+    async with house(tmp_path, settings(ONE)) as home:
+        home.tell(HEATER, output=False)
+        with slow_disk(home):
+            first = asyncio.create_task(home.switch(HEATER, True, Origin.CLI))
+            await home.until(lambda: home.controller.report()[0]["wish"]["on"])
+            assert (await home.switch(HEATER, False, Origin.CLI)).confirmed
+        assert (await first).verdict is Verdict.SUPERSEDED
+        assert not any(on for _, on, _ in home.drivers[HEATER].calls)
+
+
+async def test_on_that_waited_too_long_for_the_disk_has_expired(tmp_path: Path) -> None:
+    async with house(tmp_path, settings(ONE)) as home:
+        home.tell(HEATER, output=False)
+        with slow_disk(home):
+            expires = uptime() / 1e9 + 0.1
+            waiting = asyncio.create_task(home.switch(HEATER, True, Origin.CLI, expires=expires))
+            await home.until(lambda: uptime() / 1e9 > expires)
+        assert (await waiting).verdict is Verdict.EXPIRED
+        assert not any(on for _, on, _ in home.drivers[HEATER].calls)
+
+
+@contextmanager
+def slow_disk(home: House) -> Iterator[None]:
+    """Hold the journal's thread."""
+    gate = threading.Event()
+    home.journal._writer.submit(gate.wait)
+    try:
+        yield
+    finally:
+        gate.set()
 
 
 async def test_an_expired_command_is_not_carried_out(tmp_path: Path) -> None:
@@ -450,11 +489,13 @@ async def test_what_was_switched_for_a_time_ends_after_a_restart_too(tmp_path: P
     driver, found = Driver(timer=False), settings({"device": HEATER, "safe_state": "leave"})
     async with house(tmp_path, found, {HEATER: driver}) as home:
         home.tell(HEATER, output=False)
-        assert (await home.switch(HEATER, True, Origin.CLI, for_=1.0)).confirmed
+        assert (await home.switch(HEATER, True, Origin.CLI, for_=1.5)).confirmed
     assert driver.output
+    began = time.monotonic()
     async with house(tmp_path, found, {HEATER: driver}) as home:
         home.tell(HEATER, output=True)
         await home.until(lambda: not driver.output)
+    assert time.monotonic() - began > 0.5  # and not before its time
 
 
 async def test_what_does_not_work_is_tried_again_more_and_more_slowly(tmp_path: Path) -> None:
