@@ -28,7 +28,7 @@ else
 endif
 
 torture: servers ## run the long versions of what the tests show in short: 200 kills with a leased load, a welded contact
-	@EDGE_ENERGY_TORTURE=1 $(BIN)/python -m pytest tests/acceptance/test_relay_safety.py tests/acceptance/test_relays.py
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/acceptance/test_relay_safety.py tests/acceptance/test_relays.py
 
 lint: $(PROJECT) ## check style, format and types
 	@$(BIN)/ruff check

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.alone
 LEASE = 2.0
 LATE = 0.5  # seconds: the device looks at its timer every tenth, and so do we
 HOUSES = 8
-KILLS = 200 if os.environ.get("EDGE_ENERGY_TORTURE") else 24
+KILLS = 200 if os.environ.get("LONG_TESTS") else 24
 
 
 class Kill(NamedTuple):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BOILER = "shelly-ec6260515763"  # as the simulator makes it from its first seed
 TOPIC = f"edge-energy/house-1/relay/{BOILER}"
-LONG = 10  # seconds for which a stopped process cannot have listened
+LONG = 7  # seconds for which a stopped process cannot have listened
 GARBAGE = [
     "toggle",
     "1",
@@ -132,17 +132,17 @@ def rig(broker: Mosquitto, directory: Path, more: str = "", mqtt: str = "") -> I
     configuration += f'[[relay]]\ndevice = "{BOILER}"\nsafe_state = "off"\n{more}'
     options = ("--mqtt-port", str(broker.port))
     daemon = Daemon(directory / "daemon", configuration)
-    try:
-        with (
-            SimulatedShelly(directory, "pro1pm", options=options) as shelly,
-            Listener(broker, directory, f"{TOPIC}/result") as results,
-        ):
-            wait_until(lambda: shelly["pro1pm"].state()["mqtt_connected"], 20, "the device")
-            assert device_id(shelly["pro1pm"].id) == BOILER
+    with (
+        SimulatedShelly(directory, "pro1pm", options=options) as shelly,
+        Listener(broker, directory, f"{TOPIC}/result") as results,
+    ):
+        wait_until(lambda: shelly["pro1pm"].state()["mqtt_connected"], 20, "the device")
+        assert device_id(shelly["pro1pm"].id) == BOILER
+        try:
             yield Rig(broker, shelly, daemon, results)
             assert daemon.status()["sources"][0]["unreadable"] == 0
-    finally:
-        daemon.__exit__()
+        finally:  # before the device, whose safe state it would wait for
+            daemon.__exit__()
     log = daemon.log.read_text(errors="replace")
     assert "Traceback" not in log, log
 

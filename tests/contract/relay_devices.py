@@ -94,6 +94,13 @@ class Rig:
     most_connections: int = 2
     """At once, as the device sees it; more where requests are given up, which it notices later."""
 
+    @property
+    def mqtt(self) -> tuple[Mosquitto, MqttSource]:
+        """The broker, and what listens to it, where that is the way."""
+        assert self.broker is not None
+        assert self.source is not None
+        return self.broker, self.source
+
     async def truth(self) -> dict[str, Any]:
         """Return what the relay really does: `output`, `edges` and the `timer`'s seconds."""
         if self.zigbee is not None:
@@ -113,7 +120,7 @@ class Rig:
         """Wait until this is true."""
         async with asyncio.timeout(seconds):
             while not expected.items() <= (found := await self.truth()).items():  # noqa: ASYNC110 - it is not told
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
         return found
 
     async def timer(self, seconds: float, **expected: Any) -> None:

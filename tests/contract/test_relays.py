@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,14 +15,15 @@ import pytest
 from edge_energy.errors import NotSwitched, Unavailable
 from edge_energy.relays import drivers
 from edge_energy.relays.drivers import choice
-from tests.contract.relay_devices import KINDS, PASSWORD, rig
+from tests.contract.relay_devices import KINDS, PASSWORD
+from tests.contract.side_by_side import connected, over
 from tests.unit.sources.shelly.scripted import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from tests.contract.relay_devices import Kind, Rig
+    from tests.contract.relay_devices import Rig
     from tests.servers.mosquitto import Mosquitto
 
 GIVEN_UP = 6  # connections, as many as a device has for everybody
@@ -39,26 +40,15 @@ TIMED = [name for name in KINDS if name != "gen1 mqtt"]
 
 
 @pytest.fixture
-def connected(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> Any:
-    """Give a device by the name of its kind, its relay open; at the end what must hold in every test is checked."""
-
-    @asynccontextmanager
-    async def connect(name: str) -> AsyncIterator[Rig]:
-        kind: Kind = KINDS[name]
-        async with rig(kind, tmp_path, mosquitto) as found:
-            await found.relay.switch(False)
-            yield found
-            if found.shelly is not None and found.process.running:
-                assert (await found.truth())["most_connections"] <= found.most_connections
-        assert "Traceback" not in found.process.log.read_text(errors="replace")
-
-    return connect
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up sooner, but leave time for a command after one that was lost."""
+    monkeypatch.setattr(choice, "LONGEST", 3.0)
 
 
 @pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _very_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up sooner, where nothing is to be waited for."""
-    monkeypatch.setattr(choice, "LONGEST", 3.0)
+    monkeypatch.setattr(choice, "LONGEST", 1.0)
 
 
 async def fails(work: Coroutine[Any, Any, None], *errors: type[Exception], within: float = LONGEST) -> str:
@@ -89,167 +79,159 @@ def test_every_driver_is_held_to_this_contract() -> None:
     assert found == {kind.driver for kind in KINDS.values()}
 
 
-@pytest.mark.parametrize("name", KINDS)
-async def test_what_is_confirmed_is_true(connected: Any, name: str) -> None:
+@over(*KINDS)
+async def test_what_is_confirmed_is_true(house: Rig) -> None:
     """On, on again, off, off again: the relay moves when it has to, and only then."""
-    async with connected(name) as house:
-        before = (await house.until(output=False))["edges"]
-        for on, edges in ((True, 1), (True, 1), (False, 2), (False, 2), (True, 3)):
-            await house.relay.switch(on)
-            await house.until(2, output=on, edges=before + edges)
+    before = (await house.until(output=False))["edges"]
+    for on, edges in ((True, 1), (True, 1), (False, 2), (False, 2), (True, 3)):
+        await house.relay.switch(on)
+        await house.until(2, output=on, edges=before + edges)
 
 
-@pytest.mark.parametrize("name", TIMED)
-async def test_the_device_switches_back_by_itself(connected: Any, name: str) -> None:
+@over(*TIMED)
+async def test_the_device_switches_back_by_itself(house: Rig) -> None:
     """And at once where it was told so; nobody tells it anything afterwards."""
-    async with connected(name) as house:
-        assert house.relay.timer
-        for on in (True,) if house.zigbee else (True, False):
-            await house.relay.switch(not on)
-            edges = (await house.until(output=not on))["edges"]
-            began = time.monotonic()
-            await house.relay.switch(on, TIMER)
-            await house.until(1, output=on)
-            await house.until(TIMER + 2, output=not on, edges=edges + 2)
-            assert time.monotonic() - began >= TIMER - 0.5
+    assert house.relay.timer
+    for on in (True,) if house.zigbee else (True, False):
+        await house.relay.switch(not on)
+        edges = (await house.until(output=not on))["edges"]
+        began = time.monotonic()
+        await house.relay.switch(on, TIMER)
+        await house.until(1, output=on)
+        await house.until(TIMER + 2, output=not on, edges=edges + 2)
+        assert time.monotonic() - began >= TIMER - 0.5
 
 
-@pytest.mark.parametrize("name", TIMED)
-async def test_a_command_without_a_timer_ends_the_one_that_runs(connected: Any, name: str) -> None:
+@over(*TIMED)
+async def test_a_command_without_a_timer_ends_the_one_that_runs(house: Rig) -> None:
     """Else it would be switched back in the middle of it."""
-    async with connected(name) as house:
-        await house.relay.switch(True, 30)
-        await house.timer(30)
-        await house.relay.switch(True)
-        await house.until(2, output=True, timer=0)
+    await house.relay.switch(True, 30)
+    await house.timer(30)
+    await house.relay.switch(True)
+    await house.until(2, output=True, timer=0)
 
 
-@pytest.mark.parametrize("name", TIMED)
-async def test_a_renewal_starts_the_timer_again_without_a_click(connected: Any, name: str) -> None:
-    async with connected(name) as house:
-        await house.relay.switch(True, 10)
-        edges = (await house.until(output=True))["edges"]
-        for seconds in (60, 90, 120):
-            await house.relay.renew(True, seconds)
-            await house.timer(seconds, output=True, edges=edges)
+@over(*TIMED)
+async def test_a_renewal_starts_the_timer_again_without_a_click(house: Rig) -> None:
+    """Each has its own length; the relay does not move."""
+    await house.relay.switch(True, 10)
+    edges = (await house.until(output=True))["edges"]
+    for seconds in (60, 90, 120):
+        await house.relay.renew(True, seconds)
+        await house.timer(seconds, output=True, edges=edges)
 
 
-@pytest.mark.parametrize("name", TIMED)
-async def test_a_hand_at_the_switch_is_not_undone_by_a_renewal(connected: Any, name: str) -> None:
+@over(*TIMED)
+async def test_a_hand_at_the_switch_is_not_undone_by_a_renewal(house: Rig) -> None:
     """It says so, and switches nothing."""
-    async with connected(name) as house:
-        await house.relay.switch(True, 30)
-        pressed = await house.do("press")
-        assert not pressed["output"]
-        words = await fails(house.relay.renew(True, 30), NotSwitched, within=SOON)
-        assert "switched off by somebody else" in words
-        truth = await house.truth()
-        assert (truth["output"], truth["edges"]) == (False, pressed["edges"])
+    await house.relay.switch(True, 30)
+    pressed = await house.do("press")
+    assert not pressed["output"]
+    words = await fails(house.relay.renew(True, 30), NotSwitched, within=SOON)
+    assert "switched off by somebody else" in words
+    truth = await house.truth()
+    assert (truth["output"], truth["edges"]) == (False, pressed["edges"])
 
 
-async def test_where_the_timer_cannot_be_reached_nothing_is_switched(connected: Any) -> None:
+@over("gen1 mqtt")
+async def test_where_the_timer_cannot_be_reached_nothing_is_switched(house: Rig) -> None:
     """Gen1 by MQTT: on for a while would be on for ever."""
-    async with connected("gen1 mqtt") as house:
-        assert not house.relay.timer
-        edges = (await house.until(output=False))["edges"]
-        words = await fails(house.relay.switch(True, 30), Unavailable, within=0.1)
-        assert "[[shelly]]" in words
-        assert (await house.truth())["edges"] == edges
+    assert not house.relay.timer
+    edges = (await house.until(output=False))["edges"]
+    words = await fails(house.relay.switch(True, 30), Unavailable, within=0.1)
+    assert "[[shelly]]" in words
+    assert (await house.truth())["edges"] == edges
 
 
-@pytest.mark.parametrize("name", KINDS)
-async def test_a_device_that_says_yes_and_does_nothing_has_not_switched(connected: Any, name: str) -> None:
-    async with connected(name) as house:
-        before = await house.until(output=False)
-        await house.do("deaf", True)
-        words = await fails(house.relay.switch(True), NotSwitched, within=SOON)
-        assert "took the command, but its relay is off" in words
-        if house.relay.timer:
-            await fails(house.relay.switch(True, 30), NotSwitched, within=SOON)
-        await house.relay.switch(False)  # that is what it is
-        assert (await house.truth())["edges"] == before["edges"]
-        await house.do("deaf", False)
-        await house.relay.switch(True)
-        await house.until(2, output=True)
+@over(*KINDS)
+async def test_a_device_that_says_yes_and_does_nothing_has_not_switched(house: Rig) -> None:
+    """Its word does not count; that its relay is where it was told to be, does."""
+    before = await house.until(output=False)
+    await house.do("deaf", True)
+    words = await fails(house.relay.switch(True), NotSwitched, within=SOON)
+    assert "took the command, but its relay is off" in words
+    if house.relay.timer:
+        await fails(house.relay.switch(True, 30), NotSwitched, within=SOON)
+    await house.relay.switch(False)  # that is what it is
+    assert (await house.truth())["edges"] == before["edges"]
+    await house.do("deaf", False)
+    await house.relay.switch(True)
+    await house.until(2, output=True)
 
 
 @pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize("name", KINDS)
-async def test_a_device_that_is_gone_is_unavailable(connected: Any, name: str) -> None:
+@over(*KINDS)
+async def test_a_device_that_is_gone_is_unavailable(house: Rig) -> None:
     """A renewal, too; and nothing is switched."""
-    async with connected(name) as house:
-        before = await house.until(output=False)
-        await house.cut_off()
-        await fails(house.relay.switch(True), Unavailable)
-        if house.relay.timer:
-            await fails(house.relay.renew(False, 30), Unavailable)
-        assert (await house.truth())["edges"] == before["edges"]
+    before = await house.until(output=False)
+    await house.cut_off()
+    await fails(house.relay.switch(True), Unavailable)
+    if house.relay.timer:
+        await fails(house.relay.renew(False, 30), Unavailable)
+    assert (await house.truth())["edges"] == before["edges"]
 
 
 @pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize("name", KINDS)
-async def test_a_device_that_holds_the_line_and_is_silent_is_unavailable(connected: Any, name: str) -> None:
+@over(*KINDS)
+async def test_a_device_that_holds_the_line_and_is_silent_is_unavailable(house: Rig) -> None:
     """No connection breaks; when it goes on, it is switched as usual."""
-    async with connected(name) as house:
-        house.most_connections = GIVEN_UP
-        house.freeze()
-        await fails(house.relay.switch(True), Unavailable)
-        house.thaw()
-        async with asyncio.timeout(40):
-            while True:
-                with suppress(Unavailable):
-                    await house.relay.switch(False)
-                    break
-                await asyncio.sleep(0.05)
-        await house.until(2, output=False)
+    house.most_connections = GIVEN_UP
+    house.freeze()
+    await fails(house.relay.switch(True), Unavailable)
+    house.thaw()
+    async with asyncio.timeout(40):
+        while True:
+            with suppress(Unavailable):
+                await house.relay.switch(False)
+                break
+            await asyncio.sleep(0.05)
+    await house.until(2, output=False)
 
 
-@pytest.mark.parametrize("name", BY_BROKER)
-async def test_without_the_broker_it_is_said_at_once(connected: Any, name: str) -> None:
-    async with connected(name) as house:
-        await asyncio.to_thread(house.broker.kill)
-        await until(lambda: not house.reached() or not house.source.up.is_set(), 10)
-        await fails(house.relay.switch(True), Unavailable, within=1)
+@over(*BY_BROKER)
+async def test_without_the_broker_it_is_said_at_once(house: Rig) -> None:
+    """No answer is waited for that cannot come."""
+    broker, source = house.mqtt
+    await asyncio.to_thread(broker.kill)
+    await until(lambda: not house.reached() or not source.up.is_set(), 10)
+    await fails(house.relay.switch(True), Unavailable, within=1)
 
 
-async def test_an_offline_zigbee2mqtt_is_said_at_once(connected: Any) -> None:
+@over("zigbee")
+async def test_an_offline_zigbee2mqtt_is_said_at_once(house: Rig) -> None:
     """Nothing is left behind that would switch when it comes back."""
-    async with connected("zigbee") as house:
-        await asyncio.to_thread(house.process.stop)
-        await until(lambda: house.source.zigbee_online is False)
-        words = await fails(house.relay.switch(True), Unavailable, within=0.1)
-        assert "Zigbee2MQTT is offline" in words
+    _, source = house.mqtt
+    await asyncio.to_thread(house.process.stop)
+    await until(lambda: source.zigbee_online is False)
+    words = await fails(house.relay.switch(True), Unavailable, within=0.1)
+    assert "Zigbee2MQTT is offline" in words
 
 
-@pytest.mark.parametrize("name", BY_NETWORK)
-async def test_a_slow_device_is_waited_for_but_not_for_ever(
-    connected: Any, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@over(*BY_NETWORK)
+async def test_a_slow_device_is_waited_for_but_not_for_ever(house: Rig) -> None:
     """An answer a second late is one; an answer in half a minute is none."""
-    async with connected(name) as house:
-        await house.do("slow", 1)
-        await house.relay.switch(True)
-        assert (await house.truth())["output"]
-        await house.do("slow", 30)
-        if name != SHELLY[0]:
-            monkeypatch.setattr(choice, "LONGEST", 3.0)
-        await fails(house.relay.switch(False), Unavailable)
+    await house.do("slow", 1)
+    await house.relay.switch(True)
+    assert (await house.truth())["output"]
+    await house.do("slow", 30)
+    await fails(house.relay.switch(False), Unavailable)
 
 
-@pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize("name", BY_NETWORK)
-async def test_garbage_confirms_nothing(connected: Any, name: str) -> None:
+@pytest.mark.usefixtures("_very_impatient")
+@over(*BY_NETWORK)
+async def test_garbage_confirms_nothing(house: Rig) -> None:
     """Nor is it taken for anything else but an answer that cannot be read."""
-    async with connected(name) as house:
-        await house.do("garbage", True)
-        for work in (house.relay.switch(True), house.relay.switch(False), house.relay.renew(True, 30)):
-            await fails(work, Unavailable, NotSwitched)
+    await house.do("garbage", True)
+    for work in (house.relay.switch(True), house.relay.switch(False), house.relay.renew(True, 30)):
+        await fails(work, Unavailable, NotSwitched)
 
 
 @pytest.mark.parametrize("name", KINDS)
-async def test_a_call_may_be_cancelled_at_any_moment(connected: Any, name: str) -> None:
+async def test_a_call_may_be_cancelled_at_any_moment(
+    name: str, tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
     """Nothing goes on waiting, no connection is left open, and the next command is carried out."""
-    async with connected(name) as house:
+    async with connected(name, tmp_path, mosquitto) as house:  # one at a time: the tasks are counted
         house.most_connections = GIVEN_UP
         tasks = len(asyncio.all_tasks())
         for number in range(24):
@@ -267,26 +249,25 @@ async def test_a_call_may_be_cancelled_at_any_moment(connected: Any, name: str) 
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
 
-@pytest.mark.parametrize("name", GEN2)
-async def test_the_owners_own_timer_gives_way_to_ours(connected: Any, name: str) -> None:
+@over(*GEN2)
+async def test_the_owners_own_timer_gives_way_to_ours(house: Rig) -> None:
     """`auto_off` runs where we want no timer; with one of ours it does not."""
-    async with connected(name) as house:
-        calls = next(house.relay._ways())._calls
-        await calls.call("Switch.SetConfig", {"id": 0, "config": {"auto_off": True, "auto_off_delay": 500}})
-        await house.relay.switch(True)
-        await house.timer(500)
-        await house.relay.switch(True, 30)
-        await house.timer(30)
-        await house.relay.renew(True, 60)
-        await house.timer(60)
+    way: Any = next(house.relay._ways())
+    await way._calls.call("Switch.SetConfig", {"id": 0, "config": {"auto_off": True, "auto_off_delay": 500}})
+    await house.relay.switch(True)
+    await house.timer(500)
+    await house.relay.switch(True, 30)
+    await house.timer(30)
+    await house.relay.renew(True, 60)
+    await house.timer(60)
 
 
-@pytest.mark.parametrize("name", HTTP_PASSWORD)
-async def test_a_wrong_password_is_named_and_not_told(connected: Any, name: str) -> None:
+@over(*HTTP_PASSWORD)
+async def test_a_wrong_password_is_named_and_not_told(house: Rig) -> None:
     """The setting is; neither the right one nor the wrong one."""
-    async with connected(name) as house:
-        house.read.rpc._password, house.read.rpc._digest = "abracadabra", None
-        words = await fails(house.relay.switch(True), Unavailable)
-        assert "[[shelly]] password" in words
-        assert "abracadabra" not in words
-        assert not (await house.truth())["output"]
+    assert house.read is not None
+    house.read.rpc._password, house.read.rpc._digest = "abracadabra", None
+    words = await fails(house.relay.switch(True), Unavailable)
+    assert "[[shelly]] password" in words
+    assert "abracadabra" not in words
+    assert not (await house.truth())["output"]

@@ -94,7 +94,7 @@ class Watched:
     def attempt(self, on: bool, now: float) -> None:  # noqa: FBT001
         """Note that a command goes out; if it is not the first, that the one before had no answer."""
         if self.state.switching is not None:
-            self.state.failed(now)
+            self.state.failed(now, "no answer")
         self.state.begin(on)
         self.tried = now
 
