@@ -33,6 +33,8 @@ def switch(  # noqa: PLR0913 - the options
 ) -> None:
     """Switch the relay DEVICE (an id, or a name as `edge-energy devices` shows it).
 
+    A cut-out ends when somebody switches the relay on by a command; the device's own button does not end it.
+
     Exit codes: 0 the device has confirmed (with --no-wait: the daemon has taken the command); 1 it has not.
     """
     body: dict[str, Any] = {"device": device, "state": state, "for": for_, "wait": not no_wait}
@@ -64,9 +66,14 @@ def why(socket: Path | None, config: Path | None, as_json: bool, device: str) ->
 def test_lease(socket: Path | None, config: Path | None, as_json: bool, device: str, yes: bool) -> None:  # noqa: FBT001
     """Find out whether the device's own timer, on which the lease relies, can be sent again without a click.
 
+    Afterwards the relay is brought to what was wished of it before. The test is recorded like any other command.
+
     Exit codes: 0 it can, and switches back; 1 it cannot.
     """
-    text = f"This takes {device} out of its safe state for some 15 seconds: if that is off, the load is switched ON."
+    text = (
+        f"This takes {device} out of its safe state for some 15 seconds: unless that is on, the load is switched ON. "
+        "Afterwards it is as it was wished before, and the test is recorded."
+    )
     click.echo(text, err=True)
     if not yes:
         click.confirm("May that happen now?", abort=True, err=True)

@@ -5,6 +5,7 @@ Like `checks`, they look at raw values, so that they are reported together with 
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from edge_energy.config.tree import Sources
 
 _MARGIN = 200.0  # W, as in relays.Budget
+_SHELLY = "shelly-"
+_SWITCHABLE = re.compile(_SHELLY + r"(?:[0-9a-f]{12}|[0-9a-f]{6})|zigbee-0x[0-9a-f]{1,16}")
+_SHELLY_CHANNELS = ("", *"1234567")  # as the drivers count them
 Relays = dict[str, tuple[int, dict[str, Any]]]
 
 
@@ -25,7 +29,9 @@ def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
     relays: Relays = {}
     for index, table in sources.tables(("relay",)):
         name = _id(table)
-        if name in relays:
+        if wrong := _no_device(table):
+            yield ("relay", index, "device"), wrong
+        elif name in relays:
             yield (
                 ("relay", index, "device"),
                 (
@@ -34,12 +40,41 @@ def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
                 ),
             )
         relays.setdefault(name, (index, table))
+        if wrong := _no_channel(table):
+            yield ("relay", index, "channel"), wrong
         if table.get("safe_state") == "leave" and _seconds(table.get("lease")):
             text = 'expected only with safe_state = "off" or "on": its timer needs a state to go back to'
             yield ("relay", index, "lease"), text
     yield from _names(sources, relays)
     yield from _interlocks(sources, relays)
     yield from _budgets(sources, relays)
+
+
+def _no_device(table: Mapping[str, Any]) -> str:
+    """Return why nothing can ever switch that device; what is no id at all is reported already."""
+    device = table.get("device")
+    if not isinstance(device, str) or not values.DEVICE_ID.fullmatch(device) or _SWITCHABLE.fullmatch(device):
+        return ""
+    if _SWITCHABLE.fullmatch(device.lower()):
+        return f"expected {show(device.lower())}, in lower case, as `edge-energy devices` shows it"
+    before, _, channel = device.partition("_")
+    if channel and _SWITCHABLE.fullmatch(before):
+        return f"expected the id of the device alone, {show(before)}, and channel = {show(channel)} beside it"
+    return (
+        f"{show(device)} cannot be switched, only Shelly devices and those of Zigbee2MQTT can; expected their id as "
+        '`edge-energy devices` shows it, like "shelly-ec62608ab9a4" or "zigbee-0x70ac08fffe5d1a2b"'
+    )
+
+
+def _no_channel(table: Mapping[str, Any]) -> str:
+    """Return why a Shelly has no such output; Zigbee2MQTT names those of its devices as it likes."""
+    try:
+        channel = values.channel(table.get("channel", ""))
+    except ValueError:  # which is reported already
+        return ""
+    if channel in _SHELLY_CHANNELS or not str(table.get("device")).startswith(_SHELLY):
+        return ""
+    return f'{show(channel)} is no output of a Shelly; expected "" for the first one, or "1" to "7" for the others'
 
 
 def _names(sources: Sources, relays: Relays) -> Iterator[tuple[Location, str]]:

@@ -14,8 +14,10 @@ _BY = {
     "schedule": "a schedule",
     "surplus": "surplus",
     "safety": "safety",
-    "device": "the device itself",
+    "device": "its own button or another program",
 }
+_FORCED = ("budget: ", "safe state: ")
+"""How the reasons begin for which a relay is switched whatever is wished; findings tell of the others."""
 
 
 def relays(report: list[dict[str, Any]]) -> list[str]:
@@ -59,25 +61,42 @@ def _relay(relay: dict[str, Any]) -> list[str]:
     wish = relay["wish"]
     if wish is not None and (relay["blocked"] or wish["seconds_left"] or wish["on"] is not relay["output"]):
         left = f" for {duration(wish['seconds_left'])} more" if wish["seconds_left"] else ""
-        blocked = f", not done: {relay['blocked']}" if relay["blocked"] else ""
-        lines.append(f"  wished {_state(wish['on'])} by {_BY.get(wish['origin'], wish['origin'])}{left}{blocked}")
+        reason = _in_the_way(relay, wish["on"])
+        blocked = f", not done: {reason}" if reason else ""
+        lines.append(f"  wished {_state(wish['on'])} by {_by(wish['origin'])}{left}{blocked}")
     lines += [f"  ! {finding}" for finding in relay["findings"]]
     if relay["lease"] is not None and relay["lease_verified"] is False:
         lines.append("  ! its timer failed the test: the lease cannot be relied upon")
     return lines
 
 
+def _in_the_way(relay: dict[str, Any], on: bool) -> str:  # noqa: FBT001 - what is wished
+    """Return why what is wished is not done, where the findings do not tell."""
+    last = relay["last"]
+    if relay["blocked"] or last is None or relay["output"] is on:
+        return relay["blocked"] or ""
+    reason = str(last["reason"])
+    failed = last["on"] is on and last["verdict"] != "confirmed"
+    forced = last["on"] is not on and reason.startswith(_FORCED)
+    told = any(found in reason or found.startswith("cannot be switched") for found in relay["findings"])
+    return reason if (failed or forced) and not told else ""
+
+
 def _now(relay: dict[str, Any]) -> str:
     power = "" if relay["power"] is None else f" {relay['power']:,.0f} W"
-    if relay["draws"]:
-        return f"said to be OFF, STILL DRAWS{power}"
-    if relay["available"] is False:
-        return f"OFFLINE, was {_state(relay['output'])}"
+    away = relay["available"] is False
+    # Of a finding from before a restart, of which more is not known, the findings tell.
+    if relay["draws"] and relay["output"] is False:
+        return f"{'OFFLINE, was ' if away else ''}said to be OFF, STILL DRAWS{power}"
+    if away:
+        return "OFFLINE" if relay["output"] is None else f"OFFLINE, was {_state(relay['output'])}"
     return f"{_state(relay['output'])}{power}"
 
 
 def _lease(relay: dict[str, Any]) -> str:
     """Return what makes it safe when this machine cannot."""
+    if relay["lease"] is not None and relay["timer"] is None:
+        return "never reached yet: device-side safety unknown"
     if relay["lease"] is not None:
         return f"lease {duration(relay['lease'])} {'verified' if relay['lease_verified'] else 'not verified'}"
     return "nothing to lease" if relay["safe_state"] == "leave" else "no device-side safety"
@@ -86,8 +105,8 @@ def _lease(relay: dict[str, Any]) -> str:
 def _decision(made: dict[str, Any]) -> list[str]:
     at = "date unknown       " if made["time"] is None else moment(made["time"])
     passed = "" if made["milliseconds"] is None else f" {_passed(made['milliseconds'])}"
-    by = _BY.get(made["origin"], made["origin"])
-    lines = [f"{at}  {_state(made['on']):<3}  by {by}: {made['verdict']}{passed}"]
+    times = f", {made['times']} times in a row" if made["times"] > 1 else ""
+    lines = [f"{at}  {_state(made['on']):<3}  by {_by(made['origin'])}: {made['verdict']}{passed}{times}"]
     if made["reason"]:
         lines.append(f"    because: {made['reason']}")
     if known := _inputs(made["inputs"]):
@@ -102,9 +121,16 @@ def _inputs(inputs: dict[str, Any]) -> str:
 def _input(name: str, value: Any) -> str:
     if value is None:
         return "not known"
-    if isinstance(value, bool):
-        return _state(value) if name == "output" else "yes" if value else "no"
+    if isinstance(value, bool):  # each is the state of a relay, or what is wished of it
+        return _state(value)
+    if name == "by":
+        return _by(value)
     return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
+
+
+def _by(origin: str) -> str:
+    """Return who wanted it, in words."""
+    return _BY.get(origin, origin)
 
 
 def _state(on: bool | None) -> str:  # noqa: FBT001 - a value

@@ -38,7 +38,11 @@ def test_any_sink_is_asked_for_as_it_is_named(sink: str, monkeypatch: pytest.Mon
         ("[http]\nport = 8001", "0 brokers, HTTP on port 8001, 0 sinks", False),
         ('[[shelly]]\nhost = "192.168.1.20"', "0 brokers, 1 Shelly device, 0 sinks", False),
         ("[[mqtt]]", "1 broker, 0 sinks", False),
-        ('[[mqtt]]\n[[relay]]\ndevice = "a"\nsafe_state = "off"', "1 broker, 1 relay, 0 sinks", False),
+        (
+            '[[mqtt]]\n[[relay]]\ndevice = "shelly-ec62608ab9a4"\nsafe_state = "off"',
+            "1 broker, 1 relay, 0 sinks",
+            False,
+        ),
     ],
 )
 def test_check_says_what_is_configured(tmp_path: Path, section: str, said: str, warned: bool) -> None:  # noqa: FBT001

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge_energy.config import Budget, Homeassistant, Relay, Schedule, load, times, values
+from edge_energy.config import Budget, Homeassistant, Relay, Schedule, Settings, load, relay_checks, times, values
+from edge_energy.config.tree import Sources
+from edge_energy.devices.shelly_rpc import device_id
 from edge_energy.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 A, B = "shelly-ec62608ab9a4", "zigbee-0x70ac08fffe5d1a2b"
 RELAY = f'[[relay]]\ndevice = "{A}"\nsafe_state = "off"\n'
 OTHER = f'[[relay]]\ndevice = "{B}"\nsafe_state = "off"\n'
+DEVICE = '[[relay]]\nsafe_state = "off"\ndevice = '
 WINDOW = RELAY + f'[[schedule]]\nrelay = "{A}"\nstart = "22:30"\n'
 SURPLUS = RELAY + f'[[schedule]]\nrelay = "{A}"\nsurplus = 1500\n'
 
@@ -38,8 +40,8 @@ def problems(folder: Path, text: str, environ: dict[str, str] | None = None) -> 
 def both(lease: str = '"2m"', first: str = "on", second: str = "off") -> str:
     """Return two relays in one interlock."""
     return (
-        f'[[relay]]\ndevice = "a"\nsafe_state = "{first}"\nlease = {lease}\n'
-        f'[[relay]]\ndevice = "b"\nsafe_state = "{second}"\nlease = "0s"\n[[interlock]]\nrelays = ["a", "b"]'
+        f'[[relay]]\ndevice = "{A}"\nsafe_state = "{first}"\nlease = {lease}\n'
+        f'[[relay]]\ndevice = "{B}"\nsafe_state = "{second}"\nlease = "0s"\n[[interlock]]\nrelays = ["{A}", "{B}"]'
     )
 
 
@@ -69,17 +71,34 @@ MISTAKES = {
     RELAY + 'temperature = "t"\nfrost = 60\nmax_temperature = 60': "frost = 60: expected less than max_temperature",
     RELAY + "max_pover = 5": "no such setting; did you mean max_power?",
     RELAY + RELAY: "relay[1].device: expected another one than that of relay[0]",
-    RELAY + f'channel = 1\n[[relay]]\ndevice = "{A}_1"\nsafe_state = "off"': "relay[1].device: expected another one",
     RELAY + RELAY + 'channel = "0"': "relay[1].device: expected another one",
+    f'{DEVICE}"{A}_1"': (f'relay[0].device: expected the id of the device alone, "{A}", and channel = "1" beside it'),
+    f'{DEVICE}"shelly-EC62608AB9A4"': (
+        f'relay[0].device: expected "{A}", in lower case, as `edge-energy devices` shows it'
+    ),
+    f'{DEVICE}"zigbee-0X70AC08FFFE5D1A2B"': f'relay[0].device: expected "{B}", in lower case',
+    f'{DEVICE}"dht11"': (
+        'relay[0].device: "dht11" cannot be switched, only Shelly devices and those of Zigbee2MQTT can; expected'
+    ),
+    f'{DEVICE}"shellyplug-s-a1b2c3"': '"shellyplug-s-a1b2c3" cannot be switched',
+    f'{DEVICE}"shelly-a1b2c"': '"shelly-a1b2c" cannot be switched',
+    f'{DEVICE}"shelly-a1b2c3d"': '"shelly-a1b2c3d" cannot be switched',
+    f'{DEVICE}"shelly-{A}"': "cannot be switched",
+    f'{DEVICE}"zigbee-Boiler"': '"zigbee-Boiler" cannot be switched',
+    f'{DEVICE}"zigbee-0x"': '"zigbee-0x" cannot be switched',
+    RELAY
+    + "channel = 8": 'relay[0].channel: "8" is no output of a Shelly; expected "" for the first one, or "1" to "7"',
+    RELAY + 'channel = "l2"': 'relay[0].channel: "l2" is no output of a Shelly',
+    RELAY + 'channel = "01"': 'relay[0].channel: "01" is no output of a Shelly',
     RELAY + f'[[interlock]]\nrelays = ["{A}"]': "interlock[0].relays: expected a list of two or more relays",
     RELAY + f'[[interlock]]\nrelays = ["{A}", "{A}"]': "interlock[0].relays: expected a list of two or more relays",
     RELAY + f'[[interlock]]\nrelays = ["{A}", "{A}_1"]': (
         f'interlock[0].relays[1]: "{A}_1" is described by no [[relay]] block; did you mean "{A}"?'
     ),
-    both(): 'interlock[0].relays[0]: "a" has safe_state = "on", and its timer would switch it on',
+    both(): f'interlock[0].relays[0]: "{A}" has safe_state = "on", and its timer would switch it on',
     both(
         '"0s"', second="on"
-    ): 'interlock[0].relays[1]: "b" and "a" both have safe_state = "on"; expected one at most',
+    ): f'interlock[0].relays[1]: "{B}" and "{A}" both have safe_state = "on"; expected one at most',
     f'[[budget]]\nlimit = 1\nrelays = ["{A}"]': "is described by no [[relay]] block; add one, or write the id",
     RELAY
     + f'[[budget]]\nlimit = 6000\nrelays = ["{A}"]': "budget[0].relays[0]: expected power in the [[relay]] block",
@@ -119,6 +138,10 @@ def test_a_mistake_is_one_problem_that_says_what_to_do(tmp_path: Path, text: str
         RELAY,
         RELAY + "channel = 0",
         RELAY + "channel = 1\n" + RELAY,
+        RELAY + 'channel = "7"',
+        f'{DEVICE}"shelly-a1b2c3"',
+        f'{DEVICE}"zigbee-0x1"\nchannel = "center"',
+        OTHER + "channel = 8",
         OTHER + 'timer = true\nchannel = "l2"',
         both('"0s"'),
         both(first="leave", lease="0"),
@@ -135,24 +158,39 @@ def test_what_is_no_mistake(tmp_path: Path, text: str) -> None:
 
 def test_relays_come_from_the_environment_too(tmp_path: Path) -> None:
     environ = {
-        "EDGE_ENERGY_RELAY__0__DEVICE": "plug",
+        "EDGE_ENERGY_RELAY__0__DEVICE": A,
         "EDGE_ENERGY_RELAY__0__SAFE_STATE": "off",
         "EDGE_ENERGY_RELAY__0__CHANNEL": "1",
         "EDGE_ENERGY_RELAY__0__POWER": "2400",
         "EDGE_ENERGY_BUDGET__0__LIMIT": "6000",
-        "EDGE_ENERGY_BUDGET__0__RELAYS__0": "plug_1",
-        "EDGE_ENERGY_SCHEDULE__0__RELAY": "plug_1",
+        "EDGE_ENERGY_BUDGET__0__RELAYS__0": f"{A}_1",
+        "EDGE_ENERGY_SCHEDULE__0__RELAY": f"{A}_1",
         "EDGE_ENERGY_SCHEDULE__0__START": "9:00",
         "EDGE_ENERGY_SCHEDULE__0__END": "17:00",
         "EDGE_ENERGY_SCHEDULE__0__DAYS__0": "sun",
     }
     assert problems(tmp_path, "", environ) == []
     settings = load(tmp_path / "edge-energy.toml", environ)
-    assert settings.budget == (Budget(limit=6000, relays=("plug_1",)),)
-    assert settings.schedule == (Schedule(relay="plug_1", start=time(9), end=time(17), days=(6,)),)
+    assert settings.budget == (Budget(limit=6000, relays=(f"{A}_1",)),)
+    assert settings.schedule == (Schedule(relay=f"{A}_1", start=time(9), end=time(17), days=(6,)),)
     assert settings.homeassistant is None
     environ["EDGE_ENERGY_RELAY__0__POWER"] = "5900"
     assert "which with a margin of 200 W is never free" in problems(tmp_path, "", environ)[0]
+
+
+@given(
+    st.from_regex(r"(shelly-|zigbee-|zigbee-0x)([0-9a-f]{6}|[0-9a-f]{12}|[0-9a-fA-F_]{0,18})", fullmatch=True),
+    st.sampled_from(["", "7", "8", "l2"]),
+)
+def test_only_what_a_driver_can_ever_reach_is_a_relay(device: str, channel: str) -> None:
+    """The ids that decoders make, and the outputs that drivers count."""
+    sources = Sources(Settings, Path("edge-energy.toml"))
+    sources.tree = {"relay": [{"device": device, "channel": channel, "safe_state": "off"}]}
+    shelly = re.fullmatch("shelly-(.{6}|.{12})", device) is not None and device_id(device) == device
+    zigbee = re.fullmatch("zigbee-0x[0-9a-f]{1,16}", device) is not None
+    wrong = {location[-1] for location, _ in relay_checks.conflicts(sources)}
+    assert ("device" not in wrong) == (shelly or zigbee)
+    assert ("channel" in wrong) == (device.startswith("shelly-") and channel in ("8", "l2"))
 
 
 def test_the_names_of_a_relay() -> None:

@@ -256,6 +256,7 @@ RELAY: dict[str, Any] = {
     "findings": [],
     "last": None,
 }
+WISH: dict[str, Any] = RELAY["wish"]
 DECISION: dict[str, Any] = {
     "time": NOON,
     "command": "abc",
@@ -264,7 +265,8 @@ DECISION: dict[str, Any] = {
     "verdict": "confirmed",
     "reason": "budget: more than 6000 W",
     "milliseconds": 1234.5,
-    "inputs": {"output": True, "power": 2400.4, "budget total W": 6100.0, "pump on": False, "wished": None},
+    "times": 1,
+    "inputs": {"output": True, "power": 2400.4, "wished": True, "by": "cli", "budget total": None, "pump": False},
 }
 
 
@@ -291,7 +293,19 @@ def test_a_relay_that_is_well_is_one_line() -> None:
         ({"lease_verified": None}, "lease 2 min not verified"),
         ({"lease_verified": False}, "the lease cannot be relied upon"),
         ({"lease": None}, "no device-side safety"),
+        ({"lease": None, "timer": None}, "no device-side safety"),
+        (
+            {"timer": None, "output": None, "power": None, "available": None, "lease_verified": None},
+            "unknown, safe state off, never reached yet: device-side safety unknown",
+        ),
+        ({"timer": None, "lease": None, "safe_state": "leave"}, "safe state leave, nothing to lease"),
         ({"available": False}, "OFFLINE, was ON, safe state off"),
+        ({"available": False, "output": None}, ")  OFFLINE, safe state off"),
+        (
+            {"available": False, "output": False, "draws": True, "power": 1230.0},
+            "OFFLINE, was said to be OFF, STILL DRAWS 1,230 W",
+        ),
+        ({"output": None, "draws": True, "power": None}, ")  unknown, safe state off"),
         ({"lease": None, "safe_state": "leave", "lease_verified": False}, "safe state leave, nothing to lease"),
         ({"findings": ["draws nothing", "was switched off"]}, "  ! draws nothing\n  ! was switched off"),
         (
@@ -300,10 +314,49 @@ def test_a_relay_that_is_well_is_one_line() -> None:
         ),
         ({"wish": {**RELAY["wish"], "seconds_left": 1800.0}}, "  wished ON by the command line for 30 min more"),
         ({"wish": {**RELAY["wish"], "on": False, "origin": "new"}}, "  wished OFF by new"),
+        (
+            {"wish": {**RELAY["wish"], "on": False, "origin": "device"}},
+            "  wished OFF by its own button or another program",
+        ),
     ],
 )
 def test_what_is_not_as_it_should_be_is_said_of_a_relay(changes: dict[str, Any], words: str) -> None:
     assert words in "\n".join(relay_lines(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"last": {**DECISION, "verdict": "confirmed"}}, ", not done: budget: more than 6000 W"),
+        (
+            {"last": {**DECISION, "reason": "safe state: its meter is offline"}},
+            ", not done: safe state: its meter is offline",
+        ),
+        ({"last": {**DECISION, "on": True, "verdict": "failed", "reason": "no answer"}}, ", not done: no answer"),
+        ({"blocked": "min_off: 3 min more", "last": DECISION}, ", not done: min_off: 3 min more"),
+        ({"last": {**DECISION, "on": True}}, ""),
+        ({"last": {**DECISION, "reason": "safe state at the start"}}, ""),
+        ({"last": {**DECISION, "origin": "cli", "reason": ""}}, ""),
+        (
+            {
+                "findings": ["its meter m is offline"],
+                "last": {**DECISION, "reason": "safe state: its meter m is offline"},
+            },
+            "\n  ! its meter m is offline",
+        ),
+        (
+            {
+                "findings": ["cannot be switched on: no answer"],
+                "last": {**DECISION, "on": True, "verdict": "failed", "reason": "schedule 22:30 to 06:30; no answer"},
+            },
+            "\n  ! cannot be switched on: no answer",
+        ),
+    ],
+)
+def test_the_reason_why_a_wish_is_not_done_is_said_once(changes: dict[str, Any], words: str) -> None:
+    """A rule in the way, a device that does not answer: with the wish at once, as a finding where that lasts."""
+    _, *further = relay_lines(output=False, wish={**WISH, "origin": "http"}, **changes)
+    assert "\n".join(further) == f"  wished ON by HTTP{words}"
 
 
 def test_a_house_without_relays_has_no_lines_on_them() -> None:
@@ -319,9 +372,11 @@ def test_why_tells_what_was_known_then() -> None:
         "",
         f"{reports.moment(NOON)}  OFF  by safety: confirmed after 1.2 s",
         "    because: budget: more than 6000 W",
-        "    known then: output ON; power 2,400.4; budget total W 6,100; pump on no; wished not known",
+        "    known then: output ON; power 2,400.4; wished ON; by the command line; budget total not known; pump OFF",
         "",
         "date unknown         ON   by HTTP: refused",
     ]
+    repeated = reports.why({**RELAY, "inputs": {}, "decisions": [{**DECISION, "times": 12}]})
+    assert "by safety: confirmed after 1.2 s, 12 times in a row\n" in repeated
     nothing = reports.why({**RELAY, "inputs": {}, "decisions": []})
     assert nothing.splitlines()[1:] == ["", "Nothing was decided about it since the daemon's start."]
