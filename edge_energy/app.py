@@ -109,7 +109,7 @@ async def make_controller(shared: Shared, sources: list[Source], outbound: Outbo
     """Make what switches relays, over whatever connects us with their devices."""
     settings, journal, clock = shared.settings, shared.journal, shared.clock
     kept: dict[str, Any] = {}
-    for prefix in (audit.COMMANDS, audit.INCIDENTS, memory.ENDS, memory.LEASES, memory.CUT_OUTS):
+    for prefix in (audit.COMMANDS, audit.INCIDENTS, *memory.KEPT):
         kept |= await journal.query(Reader.state, prefix)
     brokers = [source for source in sources if isinstance(source, MqttSource)]
     reach = Reach([source for source in sources if isinstance(source, ShellyDevice)], outbound)
@@ -135,7 +135,7 @@ async def make_doors(shared: Shared, sources: list[Source], controller: Controll
             found.append(door)
         if settings.homeassistant is not None and settings.homeassistant.discovery:
             told = await journal.query(Reader.state, QUANTITIES)
-            found.append(DeviceNews(broker, settings, shared.live, journal, told))
+            found.append(DeviceNews(broker, settings, shared.live, journal, told, switches=table.relays))
     return found
 
 

@@ -40,6 +40,11 @@ def uptime() -> int:
     return time.clock_gettime_ns(_UPTIME_CLOCK)
 
 
+def uptime_seconds() -> float:
+    """Return seconds since boot, sleep included: what durations and deadlines of ours are on."""
+    return uptime() / 1e9
+
+
 def boot_id() -> str:
     """Return an id that changes at every boot."""
     try:

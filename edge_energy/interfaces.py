@@ -177,8 +177,11 @@ class Relay(Protocol):
     """
 
     @property
-    def timer(self) -> bool:
-        """Whether the device has a timer of its own that can be set now, so that the unsafe state can be leased."""
+    def timer(self) -> bool | None:
+        """Whether the device has a timer of its own that can be set now, so that the unsafe state can be leased.
+
+        None while it was never reached: then it is told as if it had one, which fails rather than does without.
+        """
         ...
 
     async def switch(self, on: bool, for_: float | None = None) -> None:  # noqa: FBT001 - the one thing it is told
@@ -186,7 +189,7 @@ class Relay(Protocol):
 
         That is what the device says after the command, not that it took the command. After `for_` seconds the device
         itself switches back, whatever became of us, unless it is told again; None ends a timer that runs. `for_` is
-        given only where `timer` is True; where it cannot be set any more, this is `Unavailable`, and nothing is
+        given only where `timer` is not False; where it cannot be set any more, this is `Unavailable`, and nothing is
         switched. Devices may cut it (Zigbee at 1.8 hours, Gen1 to whole seconds), never prolong it.
         """
         ...

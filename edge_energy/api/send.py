@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from edge_energy.api.answers import BadRequest, failure, json_response, ok, retr
 from edge_energy.api.guard import TOKEN
 from edge_energy.api.switches import asked_duration, asked_name, only
 from edge_energy.devices.payload import parse
-from edge_energy.relays.command import Origin, UnknownRelay, Verdict
+from edge_energy.relays.command import ID, Origin, UnknownRelay, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +29,6 @@ STATUS: Mapping[Verdict, int] = {
     Verdict.FAILED: 502,
     Verdict.EXPIRED: 504,
 }
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _BUSY_RETRY = 5  # seconds
 
 
@@ -93,7 +91,7 @@ class _Sending:
         """Have a command carried out, once: the same one sent again is the one at work."""
         if command.id in self._pending:
             known, task = self._pending[command.id]
-            if (known.relay, known.on) != (command.relay, command.on):
+            if not known.same(command):
                 raise BadRequest("another command with this id is at work", "command_id", 409)
             return task
         if len(self._pending) >= MOST_PENDING:
@@ -139,6 +137,6 @@ def _wait(request: web.Request) -> float | None:
 
 
 def _command_id(value: object) -> str:
-    if type(value) is not str or not _ID.fullmatch(value):
+    if type(value) is not str or not ID.fullmatch(value):
         raise BadRequest("expected 1 to 64 letters, digits and . _ : -", "command_id")
     return value

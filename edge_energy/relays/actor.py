@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_energy.clock import uptime
+from edge_energy.clock import uptime_seconds
 from edge_energy.errors import EdgeEnergyError, NotSwitched, Unavailable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 PARTS = 3  # a lease is renewed when a third of it is over: two renewals may fail
 LONGEST_TIMER = 6500.0  # seconds; a Zigbee device counts tenths in 16 bits
+NO_TIMER = 5.0  # seconds between two looks for a timer where there was none
 AGAIN = 1.0  # seconds after a renewal that failed
 LONGEST = 12.0  # seconds that a driver may take
 
@@ -44,24 +45,29 @@ class Actor:
         """The state that is leased."""
         self._end: float | None = None
         """Uptime (s) at which it is to be switched back anyway."""
+        self._told: bool | None = None
+        """What it was last switched to without a lease."""
+        self._turn = self._tested = 0
 
     @property
-    def timer(self) -> bool:
-        """Whether the device switches back by itself."""
+    def timer(self) -> bool | None:
+        """Whether the device switches back by itself; None while that is not known."""
         return self._driver.timer
 
     @property
     def lease(self) -> float:
         """How long (s) a state that is not the safe one is leased; 0 for not at all."""
-        return self._settings.lease if self._driver.timer and self._state.safe is not None else 0.0
+        leased = self._driver.timer is not False and self._state.safe is not None
+        return self._settings.lease if leased else 0.0
 
     async def switch(self, on: bool, end: float | None = None) -> None:  # noqa: FBT001 - the one thing it is told
         """Return when the device has confirmed; `end` (uptime, s) is when it is to be switched back.
 
         Raises `Unavailable`, `NotSwitched`, and `Superseded` where this is called again meanwhile.
         """
-        held, self._held, self._end = self._held, None, end
-        began = _now()
+        held, self._held, self._told, self._end = self._held, None, None, end
+        self._turn = turn = self._turn + 1
+        began = uptime_seconds()
         duration = self._duration(on, began)
         try:
             await self._do(partial(self._driver.switch, on, duration))
@@ -70,33 +76,47 @@ class Actor:
                 self._held = held
                 self._changed.set()
             raise
-        self._state.leased_until = None
-        if duration is not None:
-            self._state.leased_until = began + duration
-            if end is None or began + duration < end:
-                self._held = on
+        if turn != self._turn:  # in this very moment something newer began
+            return
+        self._state.leased_until = None if duration is None else began + duration
+        if duration is None:
+            self._told = on
+        elif end is None or began + duration < end:
+            self._held = on
         self._changed.set()
 
     async def keep(self) -> None:
         """Renew the lease as long as there is one, until cancelled."""
         while True:
             self._changed.clear()
-            wait = None if self._held is None else self._period / PARTS
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(self._wait()):
                     await self._changed.wait()
             except TimeoutError:
+                if self._held is None and self.lease:  # there is a timer now, as there was none before
+                    self._held, self._told = self._told, None
                 await self._renew()
 
+    def _wait(self) -> float | None:
+        """Return after how many seconds a lease is to be renewed, or to be taken as soon as that is possible."""
+        if self._held is not None:
+            return self._period / PARTS
+        unsafe = self._told is not None and self._state.safe is not None and self._told is not self._state.safe
+        return NO_TIMER if unsafe and self._settings.lease else None
+
     async def probe(self, on: bool, for_: float, *, again: bool) -> None:  # noqa: FBT001 - as `switch`
-        """Use the device's timer without a lease: what a test of it does."""
-        self._held, self._end, self._state.leased_until = None, None, None
+        """Use the device's timer without a lease: what a test of it does, until something else is wanted."""
+        if again and self._turn != self._tested:
+            raise Superseded("something newer is wanted")
+        if not again:
+            self._held, self._told, self._end, self._state.leased_until = None, None, None, None
+            self._turn = self._tested = self._turn + 1
         await self._do(partial(self._driver.renew if again else self._driver.switch, on, for_))
 
     async def _renew(self) -> None:
         """Start the device's timer again; goes on trying for as long as the device would not have switched back."""
         while (held := self._held) is not None:
-            began = _now()
+            began = uptime_seconds()
             duration = self._duration(held, began)
             try:
                 if duration is not None:
@@ -121,7 +141,7 @@ class Actor:
     def _duration(self, on: bool, now: float) -> float | None:  # noqa: FBT001 - as `switch`
         """Return after how many seconds the device is to switch back by itself."""
         left = None if self._end is None else max(self._end - now, 0.1)
-        if not self._driver.timer or on is self._state.safe:
+        if self._driver.timer is False or on is self._state.safe:
             return None  # the safe state needs no device to end it; we do
         if left is None:
             return self.lease or None
@@ -159,7 +179,3 @@ async def _within(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await work()
     except TimeoutError:
         raise Unavailable(f"no confirmation within {LONGEST:.0f} s") from None
-
-
-def _now() -> float:
-    return uptime() / 1e9

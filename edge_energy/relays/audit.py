@@ -38,8 +38,8 @@ class Audit:
         """Begin with what the journal's state has under `COMMANDS` and `INCIDENTS`."""
         self._recorder = recorder
         self._clock = clock
-        self._ended: dict[str, tuple[str, bool, Outcome]] = {}
-        """By the id that its sender gave a command: what it was to switch, and how that ended."""
+        self._ended: dict[str, dict[str, Any]] = {}
+        """By the id that its sender gave a command: what is kept of it."""
         self.interrupted: list[dict[str, Any]] = []
         """Commands that an end of the process interrupted."""
         self._open = {key.removeprefix(INCIDENTS): body for key, body in state.items() if key.startswith(INCIDENTS)}
@@ -50,8 +50,7 @@ class Audit:
             if not key.startswith(COMMANDS):
                 continue
             if "outcome" in body:
-                outcome = Outcome(Verdict(body["outcome"]), body["reason"])
-                self._ended[body["command"]] = body["relay"], body["on"], outcome
+                self._ended[body["command"]] = body
             else:
                 self.interrupted.append(body)
 
@@ -59,10 +58,10 @@ class Audit:
         """Return how a command that its sender named has ended, if it was seen before."""
         if not command.foreign or command.id not in self._ended:
             return None
-        relay, on, outcome = self._ended[command.id]
-        if (relay, on) != (command.relay, command.on):
+        kept = self._ended[command.id]
+        if (kept["relay"], kept["on"], kept["for"]) != (command.relay, command.on, command.for_):
             return Outcome(Verdict.REFUSED, ANOTHER)
-        return outcome
+        return Outcome(Verdict(kept["outcome"]), kept["reason"])
 
     def intent(self, command: Command, device: str) -> Durable:
         """Record that a command is about to be carried out. Raises `JournalFull`."""
@@ -77,11 +76,19 @@ class Audit:
         if command.for_ is not None:
             body["for"] = command.for_
         kept = {"command": command.id, "relay": command.relay, "device": device, "on": command.on}
-        kept |= {"origin": command.origin, "foreign": command.foreign}
+        kept |= {"for": command.for_, "origin": command.origin, "foreign": command.foreign}
         return self._record(COMMAND, device, body, 0, {f"{COMMANDS}{command.id}": kept})
 
-    def outcome(self, command: Command, device: str, outcome: Outcome, milliseconds: float | None = None) -> None:
-        """Record what became of a command."""
+    def outcome(
+        self,
+        command: Command,
+        device: str,
+        outcome: Outcome,
+        milliseconds: float | None = None,
+        *,
+        intended: bool = True,
+    ) -> None:
+        """Record what became of a command; `intended` says whether its intent was recorded before."""
         body: dict[str, Any] = {
             "event": "outcome",
             "command": command.id,
@@ -93,9 +100,11 @@ class Audit:
         }
         if milliseconds is not None:
             body["milliseconds"] = round(milliseconds, 1)
-        state: dict[str, Any] = {f"{COMMANDS}{command.id}": None}
+        # What was never begun leaves alone what is kept of another command with its id.
+        state: dict[str, Any] = {f"{COMMANDS}{command.id}": None} if intended else {}
         if command.foreign and outcome.verdict not in _NOTHING_DONE:
-            state = self._remember(command.id, command.relay, command.on, outcome)
+            kept = {"command": command.id, "relay": command.relay, "on": command.on, "for": command.for_}
+            state = self._remember(kept, outcome)
         try:
             self._record(COMMAND, device, body, SOON, state)
         except JournalFull:
@@ -103,15 +112,19 @@ class Audit:
 
     def end_interrupted(self) -> None:
         """Report what an end of the process interrupted; it is never repeated."""
-        for kept in self.interrupted:
+        while self.interrupted:
+            kept = self.interrupted[-1]
             outcome = Outcome(Verdict.FAILED, "interrupted: the daemon ended while it was carried out")
             body = {name: kept[name] for name in ("command", "relay", "on", "origin")}
             body |= {"event": "outcome", "outcome": outcome.verdict, "reason": outcome.reason}
             state: dict[str, Any] = {f"{COMMANDS}{kept['command']}": None}
             if kept["foreign"]:
-                state = self._remember(kept["command"], kept["relay"], kept["on"], outcome)
-            self._record(COMMAND, kept["device"], body, 0, state)
-        self.interrupted = []
+                state = self._remember(kept, outcome)
+            try:
+                self._record(COMMAND, kept["device"], body, 0, state)
+            except JournalFull:
+                return  # the next start finds them again
+            self.interrupted.pop()
 
     def incidents(self, relay: str, device: str, findings: Mapping[str, str], now: float) -> None:
         """Take all that is wrong with a relay at an uptime (s); open what is new, resolve what is over.
@@ -148,10 +161,10 @@ class Audit:
             self._open[name] = kept
         return True
 
-    def _remember(self, command: str, relay: str, on: bool, outcome: Outcome) -> dict[str, Any]:  # noqa: FBT001
+    def _remember(self, kept: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
         """Return the state that keeps an outcome, and forgets the oldest."""
-        self._ended[command] = relay, on, outcome
-        kept = {"command": command, "relay": relay, "on": on, "outcome": outcome.verdict, "reason": outcome.reason}
+        command = kept["command"]
+        self._ended[command] = kept = kept | {"outcome": outcome.verdict, "reason": outcome.reason}
         state: dict[str, Any] = {f"{COMMANDS}{command}": kept}
         if len(self._ended) > MOST_REMEMBERED:
             oldest = next(iter(self._ended))

@@ -40,6 +40,8 @@ class Member(NamedTuple):
     """Somebody wants it on, so that it is to be restored once it was shed."""
     may_on: bool
     """Its min_off is over, and no other rule keeps it off."""
+    pending: bool = False
+    """It is being switched on."""
 
 
 class Decision(NamedTuple):
@@ -109,6 +111,8 @@ class Budget:
         if relay in self.shed:
             return f"the budget of {limit:,.0f} W keeps it off until there is room for it"
         most = self._total.most(self._draws(members), now, without=relay)
+        if self._settings.meter is not None:  # which cannot show what was begun a moment ago
+            most += sum(self._rated[other] for other, each in members.items() if each.pending and other != relay)
         if most + needs > limit:
             return f"{most:,.0f} W are drawn, and its {needs:,.0f} W would exceed the budget of {limit:,.0f} W"
         return None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
+from edge_energy.config.values import duration
 from edge_energy.errors import EdgeEnergyError
 
 EXPIRY = 30.0
 """Seconds after which a command that nobody gave another expiry is not carried out any more."""
+SHORTEST, LONGEST = 0.1, 365 * 86400.0
+"""Seconds for which a relay may be switched; the shortest is an impulse for a garage door."""
+ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+"""Of a command, where its sender chooses it."""
 
 
 class UnknownRelay(EdgeEnergyError):  # noqa: N818 - what the caller asks for, no mistake of ours
@@ -34,8 +40,8 @@ class Origin(StrEnum):
 
     @property
     def manual(self) -> bool:
-        """Whether a person wanted it; that ends a latched cut-out."""
-        return self not in (Origin.SCHEDULE, Origin.SURPLUS, Origin.SAFETY)
+        """Whether somebody gave it as a command, which ends a cut-out; a press of the device's button does not."""
+        return self in (Origin.CLI, Origin.HTTP, Origin.MQTT, Origin.CLOUD)
 
 
 class Verdict(StrEnum):
@@ -65,7 +71,8 @@ class Command(NamedTuple):
 
     `expires` is on our uptime (seconds). A command born elsewhere may say when that was and when it ends, `issued_at`
     and `expires_at` (UTC seconds), which mean something only while our clock is right. `for_` seconds later the relay
-    is switched back. `foreign` says that the id was given by the sender, who may send it twice.
+    is switched back. `foreign` says that the id was given by the sender, who may send it twice; `planned` that no
+    person gave it now: it carries out what was wished before, or what a rule demands.
     """
 
     id: str
@@ -78,3 +85,16 @@ class Command(NamedTuple):
     issued_at: float | None = None
     expires_at: float | None = None
     foreign: bool = False
+    planned: bool = False
+
+    def same(self, other: Command) -> bool:
+        """Tell whether another command with the same id wants the same."""
+        return (self.relay, self.on, self.for_) == (other.relay, other.on, other.for_)
+
+
+def duration_of(value: object) -> float:
+    """Return for how long (s) a relay is to be switched: a number of seconds, or "30m". Raises ValueError."""
+    seconds = duration(value)
+    if not SHORTEST <= seconds <= LONGEST:  # which nan is not, either
+        raise ValueError
+    return seconds

@@ -6,13 +6,16 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from edge_energy.clock import uptime
+import structlog
+
+from edge_energy.clock import uptime_seconds
 from edge_energy.errors import NotSwitched, Unavailable
 from edge_energy.reading import Reading
 from edge_energy.relays import lease_test, reporting
-from edge_energy.relays.actor import Actor, Superseded
+from edge_energy.relays.actor import Actor
 from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, UnknownRelay, UnknownState
 from edge_energy.relays.execution import Execution
 from edge_energy.relays.state import Wish
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
     from edge_energy.relays.audit import Audit
     from edge_energy.relays.memory import Memory
     from edge_energy.relays.planner import Planner
-    from edge_energy.relays.state import RelayState
+
+log = structlog.get_logger()
 
 STOPPING = 4.0  # seconds in which loads are brought to their safe state at a stop
 LOOK = 5.0  # seconds between two looks at who can be reached
+SWITCHABLE = ("shelly-", "zigbee-")
+LISTED = "`edge-energy devices` lists them"
 _NUDGE = Reading("", None, {})
 
 
@@ -64,7 +70,7 @@ class Controller:
         self._memory = memory
         self._live = live
         self._clock = clock
-        self._execution = Execution(self._settings, planner, self._actors, audit, memory, clock, self._nudge)
+        self._execution = Execution(self._settings, planner, self._actors, audit, clock, self._nudge)
         self._changed = asyncio.Event()
         self._readings: asyncio.Queue[Reading] = asyncio.Queue()
 
@@ -85,13 +91,17 @@ class Controller:
         if found:
             raise UnknownRelay(f"{name} has several relays: name one of {', '.join(sorted(found))}")
         device = next(iter(named), name)
+        if not device.startswith(SWITCHABLE):
+            known = device in self._live.devices
+            why = "cannot be switched: only Shelly devices and those of Zigbee2MQTT can" if known else ""
+            raise UnknownRelay(f"{name} {why}" if why else f"no device is called {name}: {LISTED}")
         if device in self._live.devices:
             raise UnknownRelay(
                 f"{name} may not be switched: there is no [[relay]] block for it. Add to the configuration:\n"
                 f'[[relay]]\ndevice = "{device}"\nsafe_state = "off"  # or "on" or "leave": where it is to be '
                 "when this appliance stops or fails"
             )
-        raise UnknownRelay(f"no device is called {name}: `edge-energy devices` lists them")
+        raise UnknownRelay(f"no device is called {name}: {LISTED}")
 
     def command(self, relay: str, on: bool | None, origin: Origin, **more: Any) -> Command:  # noqa: FBT001
         """Make a command of now; `on` None toggles. Raises `UnknownRelay` and `UnknownState`."""
@@ -101,7 +111,7 @@ class Controller:
             if presumed is None:
                 raise UnknownState(f"whether {relay} is on or off is not known now: say on or off")
             on = not presumed
-        return Command(secrets.token_hex(8), relay, on, origin, _now() + EXPIRY)._replace(**more)
+        return Command(secrets.token_hex(8), relay, on, origin, uptime_seconds() + EXPIRY)._replace(**more)
 
     def submit(self, command: Command) -> asyncio.Task[Outcome]:
         """Carry a command out; the task returns how it ended. The same id again is the same command."""
@@ -132,14 +142,17 @@ class Controller:
         """Decide until cancelled."""
         self._audit.end_interrupted()
         for relay, state in self._planner.relays.items():
-            state.restart(_now())
-            state.wish = state.wish or self._memory.unended(relay, _now())
+            state.restart(uptime_seconds())
+            state.ends = self._memory.end(relay, uptime_seconds()) if state.safe is None else None
+            self._planner.switched_off[relay] = self._memory.off(relay) or -inf
             state.latched = state.latched or self._memory.cut_out(relay)
         with self._live.listening(self._planner.devices) as self._readings:
-            self._execution.closed = ""
+            self._execution.open()
             self.up.set()
             try:
-                await together(self._decide(), *(actor.keep() for actor in self._actors.values()))
+                await together(
+                    self._decide(), self._execution.fail(), *(actor.keep() for actor in self._actors.values())
+                )
             finally:
                 await self._make_safe()
 
@@ -147,11 +160,12 @@ class Controller:
         planner = self._planner
         self._look()
         while True:
-            now, utc = _now(), time.time() if self._clock.trusted else None
+            now, utc = uptime_seconds(), self._utc()
             for action in planner.actions(now, utc):
-                self.submit(self.command(action.relay, action.on, action.origin, reason=action.reason))
+                more = {"reason": action.reason, "planned": True}
+                self.submit(self.command(action.relay, action.on, action.origin, **more))
             self._tell(now)
-            wait = min(LOOK, planner.due(now, utc) - _now())
+            wait = min(LOOK, planner.due(now, utc) - uptime_seconds())
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(wait, 0.001)):
                     self._take(await self._readings.get())
@@ -161,21 +175,28 @@ class Controller:
 
     def _take(self, reading: Reading) -> None:
         if reading is not _NUDGE:
-            self._planner.reading(reading.device, reading.values, _now())
+            self._planner.reading(reading.device, reading.values, uptime_seconds())
 
     def _look(self) -> None:
         """Tell the planner who can be reached."""
         for device in self._planner.devices & self._live.devices.keys():
-            self._planner.available(device, self._live.devices[device].available, _now())
+            self._planner.available(device, self._live.devices[device].available, uptime_seconds())
 
     def _tell(self, now: float) -> None:
         """Record what began or ended to be wrong, and wake whoever shows states."""
+        utc = self._utc()
         for relay, settings in self._settings.items():
             self._audit.incidents(relay, settings.device, self._planner.findings(relay, now), now)
             self._memory.keep_cut_out(relay, self._planner.relays[relay].latched)
+            self._memory.keep_end(relay, self._planner.relays[relay].end)
+            if (wish := self._planner.relays[relay].wish) is not None:
+                self._memory.keep_off(relay, wish, now, utc)
         self.changes += 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _utc(self) -> float | None:
+        return time.time() if self._clock.trusted else None
 
     def _nudge(self) -> None:
         self._readings.put_nowait(_NUDGE)
@@ -184,13 +205,25 @@ class Controller:
         """Bring all loads to their safe state, as far as that goes in a few seconds."""
         self.up.clear()
         await self._execution.stop()
-        unsafe = [
-            self.command(relay, state.safe, Origin.SAFETY, reason="safe state at the stop")
-            for relay, state in self._planner.relays.items()
-            if state.safe is not None and state.output is not state.safe
-        ]
-        await asyncio.gather(*(self._execution.make_safe(command, STOPPING) for command in unsafe))
-        self._tell(_now())
+        defects: list[BaseException] = []
+        for safe in (False, True):  # what has to go off makes room for what has to go on
+            unsafe = [
+                self.command(relay, safe, Origin.SAFETY, reason="safe state at the stop", planned=True)
+                for relay, state in self._planner.relays.items()
+                if state.safe is safe and state.output is not safe and not (safe and self._barred(relay))
+            ]
+            work = (self._execution.make_safe(command, STOPPING) for command in unsafe)
+            ended = await asyncio.gather(*work, return_exceptions=True)  # one defect must not end the others
+            defects += [error for error in ended if error is not None]
+        self._tell(uptime_seconds())
+        if defects:
+            raise defects[0]
+
+    def _barred(self, relay: str) -> bool:
+        why = self._planner.rules.barred(relay, uptime_seconds())
+        if why:
+            log.warning("not brought to its safe state", relay=relay, reason=why)
+        return bool(why)
 
     # -- the device's timer -----------------------------------------------------------------------------------
 
@@ -202,29 +235,21 @@ class Controller:
         relay = self.resolve(name)
         state, actor = self._planner.relays[relay], self._actors[relay]
         unsafe = state.safe is not True
-        if not actor.timer:
+        if actor.timer is False:
             raise Unavailable(f"{relay} has no timer of its own that could be tested")
-        if reason := self._planner.refusal(relay, unsafe, _now()):
+        if reason := self._planner.refusal(relay, unsafe, uptime_seconds()):
             raise NotSwitched(reason)
-        self._planner.begin(relay, unsafe)
-        try:
+        command = self.command(relay, unsafe, Origin.CLI, reason="test of its timer: switched for some 15 s")
+        before = state.wish or Wish(state.presumed is True, Origin.SAFETY, uptime_seconds())
+
+        async def test() -> lease_test.Finding:
             with self._live.listening([self._settings[relay].device]) as readings:
                 found = await lease_test.carry_out(actor, unsafe)
-                if found.verified and lease_test.clicks(readings, self._settings[relay].output, unsafe):
-                    found = lease_test.CLICKS
-        except Superseded:  # by whoever knows now what it is to be
-            raise NotSwitched(f"the test ended early: something else was wanted of {relay}") from None
-        except BaseException:
-            self._end_test(relay, state, unsafe=unsafe)
-            raise
-        self._end_test(relay, state, unsafe=unsafe)
-        return {"relay": relay, **await self._memory.keep_lease(relay, found, self._clock.now()[0])}
+                clicks = lease_test.clicks(readings, self._settings[relay].output, unsafe)
+            return lease_test.CLICKS if found.verified and clicks else found
 
-    def _end_test(self, relay: str, state: RelayState, *, unsafe: bool) -> None:
-        """Go back; what the relay is now has to be made sure."""
-        state.forget(_now())
-        self._planner.wish(relay, Wish(not unsafe, Origin.CLI, _now(), reason="after the test of its timer"))
-        self._nudge()
+        found = await self._execution.test(command, test, before)
+        return {"relay": relay, **await self._memory.keep_lease(relay, found, self._clock.now()[0])}
 
     # -- for people -------------------------------------------------------------------------------------------
 
@@ -236,7 +261,11 @@ class Controller:
         """Return the last decisions about a relay, newest first. Raises `UnknownRelay`."""
         relay = self.resolve(name)
         decisions = [reporting.decision(decision) for decision in self._execution.decisions[relay]]
-        return {**self._report(relay), "inputs": self._planner.inputs(relay, _now()), "decisions": decisions}
+        return {
+            **self._report(relay),
+            "inputs": self._planner.inputs(relay, uptime_seconds()),
+            "decisions": decisions,
+        }
 
     def _report(self, relay: str) -> dict[str, Any]:
         decisions, device = self._execution.decisions[relay], self._live.devices.get(self._settings[relay].device)
@@ -247,8 +276,10 @@ class Controller:
             "state": self.state(relay),
             "draws": self._draws(relay),
             "available": self._available(relay),
-            **reporting.relay(state, actor, lease, _now()),
-            "findings": list((self._audit.unsettled(relay) | self._planner.findings(relay, _now())).values()),
+            **reporting.relay(state, actor, lease, uptime_seconds()),
+            "findings": list(
+                (self._audit.unsettled(relay) | self._planner.findings(relay, uptime_seconds())).values()
+            ),
             "last": reporting.decision(decisions[0]) if decisions else None,
         }
 
@@ -259,7 +290,3 @@ class Controller:
     def _available(self, relay: str) -> bool | None:
         device = self._live.devices.get(self._settings[relay].device)
         return None if device is None else device.available
-
-
-def _now() -> float:
-    return uptime() / 1e9

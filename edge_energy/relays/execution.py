@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import structlog
 
-from edge_energy.clock import uptime
+from edge_energy.clock import uptime_seconds
 from edge_energy.errors import JournalFull, NotSwitched, Unavailable
 from edge_energy.relays.actor import Superseded
 from edge_energy.relays.audit import ANOTHER
@@ -17,23 +18,25 @@ from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, Verdict
 from edge_energy.relays.state import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from edge_energy.clock import Clock
     from edge_energy.config import Relay
     from edge_energy.interfaces import Durable
     from edge_energy.relays.actor import Actor
     from edge_energy.relays.audit import Audit
-    from edge_energy.relays.memory import Memory
     from edge_energy.relays.planner import Planner
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
+CLOCKS_APART = 5.0  # seconds by which a sender's clock may be ahead of ours
 REMEMBERED = 20  # decisions of each relay, for `why`
 _FULL = Outcome(Verdict.REFUSED, "the disk is full: nothing is switched on that cannot be recorded")
 _LATE = Outcome(Verdict.EXPIRED, "it came too late")
 _UNDATED = Outcome(Verdict.REFUSED, "the date is not known yet, so nobody can say whether this comes too late")
 _NEWER = Outcome(Verdict.SUPERSEDED, "something newer is wanted")
+_DEFECT = Outcome(Verdict.FAILED, "a defect of this program: the log has it")
 _STOPPED = Outcome(Verdict.FAILED, "interrupted: the daemon stops")
 
 
@@ -45,6 +48,14 @@ class Decision(NamedTuple):
     outcome: Outcome
     milliseconds: float | None
     inputs: dict[str, Any]
+    times: int = 1
+    """How often in a row it was made."""
+
+    def repeated_by(self, other: Decision) -> bool:
+        """Tell whether another one is the same again."""
+        mine, others = self.command, other.command
+        same = (mine.on, mine.origin, mine.reason) == (others.on, others.origin, others.reason)
+        return same and self.outcome == other.outcome and not mine.origin.manual
 
 
 class Execution:
@@ -56,7 +67,6 @@ class Execution:
         planner: Planner,
         actors: Mapping[str, Actor],
         audit: Audit,
-        memory: Memory,
         clock: Clock,
         news: Callable[[], None],
     ) -> None:
@@ -68,32 +78,42 @@ class Execution:
         self._planner = planner
         self._actors = actors
         self._audit = audit
-        self._memory = memory
         self._clock = clock
         self._news = news
         self._newest: dict[str, Command] = {}
+        self._before: dict[str, Wish | None] = {}
+        """By relay: what counts if the newest command fails."""
         self._issued: dict[str, float] = {}
         """By relay: UTC seconds of the newest command that was taken."""
         self._working: dict[str, tuple[Command, asyncio.Task[Outcome]]] = {}
+        self._defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def submit(self, command: Command) -> asyncio.Task[Outcome]:
         """Carry a command out; the task returns how it ended. The same id again is the same command."""
         if command.id in self._working:
             known, task = self._working[command.id]
-            if (known.relay, known.on) == (command.relay, command.on):
-                return task
-            return asyncio.create_task(self._refused(command, ANOTHER))
+            return task if known.same(command) else asyncio.create_task(self._refused(command, ANOTHER))
         task = asyncio.create_task(self._carry_out(command))
         self._working[command.id] = command, task
-        task.add_done_callback(lambda _: self._working.pop(command.id, None))
+        task.add_done_callback(partial(self._done, command))
         return task
 
+    def _done(self, command: Command, task: asyncio.Task[Outcome]) -> None:
+        del self._working[command.id]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._defect.done():
+            self._defect.set_exception(error)
+
     def refuse(self, command: Command, reason: str) -> Outcome:
-        """Record a command that is not even looked at."""
-        return self._ended(command, Outcome(Verdict.REFUSED, reason))
+        """Record a command that is not even looked at; one that was carried out before keeps its outcome."""
+        return self._audit.known(command) or self._ended(command, Outcome(Verdict.REFUSED, reason), intended=False)
 
     async def _refused(self, command: Command, reason: str) -> Outcome:
         return self.refuse(command, reason)
+
+    def open(self) -> None:
+        """Begin to take commands."""
+        self.closed, self._defect = "", asyncio.get_running_loop().create_future()
 
     async def stop(self) -> None:
         """End all commands at work, and take no more; whoever waits for one is told."""
@@ -106,54 +126,108 @@ class Execution:
 
     async def make_safe(self, command: Command, patience: float) -> None:
         """Switch to the safe state at the end of everything: no rule is asked, and the journal comes last."""
-        began, outcome = time.monotonic(), Outcome(Verdict.FAILED, f"no confirmation within {patience:g} s")
+        began, outcome = time.monotonic(), _DEFECT
         try:
             async with asyncio.timeout(patience):
                 outcome = await self._switch(command, None)
         except TimeoutError:
-            pass
+            outcome = Outcome(Verdict.FAILED, f"no confirmation within {patience:g} s")
         finally:
             self._intend(command)
-            self._settle(command, outcome, None)
+            self._settle(command, outcome, None, None)
             self._ended(command, outcome, began)
+
+    async def test(self, command: Command, work: Callable[[], Awaitable[T]], after: Wish) -> T:
+        """Do what is not just switching, with its intent and its outcome; then wish for `after`.
+
+        Raises `NotSwitched` and `Unavailable`.
+        """
+        began, relay, outcome = time.monotonic(), command.relay, _STOPPED
+        state = self._planner.relays[relay]
+        self._newest[relay] = command
+        self._planner.begin(relay, command.on)
+        state.output = None  # it is this and that
+        try:
+            await self._intended(command)
+            found = await work()
+            outcome = Outcome(Verdict.CONFIRMED)
+        except (Superseded, NotSwitched) as error:
+            outcome = Outcome(Verdict.FAILED, str(error))
+            raise NotSwitched(str(error)) from None
+        except Unavailable as error:
+            outcome = Outcome(Verdict.FAILED, str(error))
+            raise
+        finally:
+            if self._newest.get(relay) is command:  # else it is somebody else's now
+                del self._newest[relay]
+                state.forget(uptime_seconds())
+                self._planner.wish(relay, after)
+            self._ended(command, outcome, began)
+        return found
+
+    async def fail(self) -> None:
+        """Raise what a defect raised in a command, so that the controller ends in the safe state."""
+        await asyncio.shield(self._defect)
+
+    async def _intended(self, command: Command) -> None:
+        """Return when the intent is on disk. Raises `NotSwitched` where that cannot be."""
+        durable = self._intend(command)
+        if durable is None:
+            raise NotSwitched(_FULL.reason)
+        try:
+            await durable
+        except JournalFull:
+            raise NotSwitched(_FULL.reason) from None
 
     async def _carry_out(self, command: Command) -> Outcome:
         began = time.monotonic()
         if (known := self._audit.known(command)) is not None:
             return known
         if (refusal := self._refusal(command)) is not None:
-            return self._ended(command, refusal, began)
+            return self._ended(command, refusal, began, intended=False)
         relay, planner = command.relay, self._planner
-        before, inputs = planner.relays[relay].wish, planner.inputs(relay, _now())
-        end = None if command.for_ is None else _now() + command.for_
-        self._newest[relay] = command
-        if command.origin.manual:
-            planner.wish(relay, Wish(command.on, command.origin, _now(), end, command.reason))
+        state, inputs = planner.relays[relay], planner.inputs(relay, uptime_seconds())
+        wish, before, end = state.wish, self._wish_before(command), None
+        if not command.planned:
+            end = None if command.for_ is None else uptime_seconds() + command.for_
+            wish = Wish(command.on, command.origin, uptime_seconds(), end, command.reason)
+            planner.wish(relay, wish)
+        elif wish is not None and wish.on is command.on:
+            end = wish.until
+        self._newest[relay], self._before[relay] = command, before
         planner.begin(relay, command.on)
+        outcome = _DEFECT
         try:
             outcome = await self._record_and_switch(command, end)
         except asyncio.CancelledError:  # only `stop` does that, and whoever waits is to know how it ended
             outcome = _STOPPED
-        if self._newest.get(relay) is command:
-            del self._newest[relay]
-            self._settle(command, outcome, before)
-        return self._ended(command, outcome, began, inputs)
+        finally:
+            if self._newest.get(relay) is command:
+                del self._newest[relay]
+                self._settle(command, outcome, wish, before)
+            self._ended(command, outcome, began, inputs)
+        return outcome
+
+    def _wish_before(self, command: Command) -> Wish | None:
+        """Return what counts if a command fails: what was wished before it, and before those that it ends."""
+        older, wish = self._newest.get(command.relay), self._planner.relays[command.relay].wish
+        return wish if older is None or older.planned else self._before.get(command.relay, wish)
 
     def _refusal(self, command: Command) -> Outcome | None:
         """Return how a command ends that is not carried out at all."""
         if self.closed:
             return Outcome(Verdict.REFUSED, self.closed)
-        if _now() >= command.expires:
+        if uptime_seconds() >= command.expires:
             return _LATE
         if (late := self._late(command)) is not None:
             return late
-        if not command.origin.manual:  # the planner has just decided it
-            return None
-        reason = self._planner.refusal(command.relay, command.on, _now())
+        if command.planned:  # the planner has just decided it, if nobody wanted something else since
+            return None if self._planner.relays[command.relay].switching is command.on else _NEWER
+        reason = self._planner.refusal(command.relay, command.on, uptime_seconds())
         if reason:
             return Outcome(Verdict.REFUSED, reason)
         if self._clock.trusted:
-            self._issued[command.relay] = command.issued_at or time.time()
+            self._issued[command.relay] = min(command.issued_at or time.time(), time.time())
         return None
 
     def _late(self, command: Command) -> Outcome | None:
@@ -163,6 +237,8 @@ class Execution:
         if not self._clock.trusted:
             return _UNDATED
         issued = time.time() if command.issued_at is None else command.issued_at
+        if issued > time.time() + CLOCKS_APART:
+            return Outcome(Verdict.REFUSED, "it was issued in the future: set the clock of whoever sent it")
         if time.time() >= (issued + EXPIRY if command.expires_at is None else command.expires_at):
             return _LATE
         if issued < self._issued.get(command.relay, issued):
@@ -181,7 +257,7 @@ class Execution:
                 return _FULL
             if self._newest.get(command.relay) is not command:
                 return _NEWER
-            if _now() >= command.expires:
+            if uptime_seconds() >= command.expires:
                 return Outcome(Verdict.EXPIRED, "the disk was too slow to record it in time")
         return await self._switch(command, end)
 
@@ -201,29 +277,37 @@ class Execution:
         except JournalFull:
             return None
 
-    def _settle(self, command: Command, outcome: Outcome, before: Wish | None) -> None:
-        """Tell the planner what became of the newest command of a relay."""
-        relay, now = command.relay, _now()
+    def _settle(self, command: Command, outcome: Outcome, wish: Wish | None, before: Wish | None) -> None:
+        """Tell the planner what became of the newest command of a relay, and of what it wished."""
+        relay, now = command.relay, uptime_seconds()
         state = self._planner.relays[relay]
         if outcome.confirmed:
             self._planner.confirmed(relay, command.on, now)
-            self._memory.keep_end(relay, state.wish)
             return
-        state.failed(now)
+        if outcome.verdict in (Verdict.REFUSED, Verdict.EXPIRED):
+            state.left_alone()
+        else:
+            state.failed(now, outcome.reason)
         unsafe = state.safe is not True
-        if command.origin.manual and command.on is unsafe:
+        if not command.planned and command.on is unsafe and state.wish is wish:
             # What failed must not happen later: what was wished before counts again, or it goes back.
             state.wish = before or Wish(not unsafe, Origin.SAFETY, now, reason="switching it failed")
 
     def _ended(
-        self, command: Command, outcome: Outcome, began: float | None = None, inputs: dict[str, Any] | None = None
+        self,
+        command: Command,
+        outcome: Outcome,
+        began: float | None = None,
+        inputs: dict[str, Any] | None = None,
+        *,
+        intended: bool = True,
     ) -> Outcome:
         """Record an outcome, for the journal and for `why`."""
         relay = command.relay
         milliseconds = None if began is None else round((time.monotonic() - began) * 1000, 1)
-        self._audit.outcome(command, self._settings[relay].device, outcome, milliseconds)
-        known = self._planner.inputs(relay, _now()) if inputs is None else inputs
-        self.decisions[relay].appendleft(Decision(self._clock.now()[0], command, outcome, milliseconds, known))
+        self._audit.outcome(command, self._settings[relay].device, outcome, milliseconds, intended=intended)
+        known = self._planner.inputs(relay, uptime_seconds()) if inputs is None else inputs
+        self._remember(Decision(self._clock.now()[0], command, outcome, milliseconds, known))
         log.info(
             "relay",
             relay=relay,
@@ -235,6 +319,9 @@ class Execution:
         self._news()
         return outcome
 
-
-def _now() -> float:
-    return uptime() / 1e9
+    def _remember(self, made: Decision) -> None:
+        """Keep a decision for `why`; one that only repeats the last takes its place."""
+        decisions = self.decisions[made.command.relay]
+        if decisions and decisions[0].repeated_by(made):
+            made = made._replace(times=decisions.popleft().times + 1)
+        decisions.appendleft(made)

@@ -94,7 +94,8 @@ def slug(text: str) -> str:
 def discovery(topics: Topics, device: Device, quantities: Iterable[str], relays: Mapping[str, str]) -> dict[str, Any]:
     """Return the message about a device: every quantity a sensor, every relay a switch.
 
-    `relays` are those of the device by the name of their output (`output_1`). A relay can be switched as long as the
+    `relays` are those of the device by the name of their output (`output_1`) that this broker's clients may switch;
+    any other output is a binary sensor. A relay can be switched as long as the
     appliance is online; whatever else a device says counts only while it can be reached.
     """
     state = topics.device(device.id)

@@ -8,48 +8,49 @@ from typing import TYPE_CHECKING, Any
 from edge_energy.clock import boot_id
 from edge_energy.errors import JournalFull
 from edge_energy.relays.command import Origin
-from edge_energy.relays.state import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_energy.interfaces import Recorder
     from edge_energy.relays.lease_test import Finding
+    from edge_energy.relays.state import Wish
 
 ENDS = "relay/"
 LEASES = "lease/"
 CUT_OUTS = "cut-out/"
+OFFS = "off/"
 """Of keys in the journal's state, with the relay behind them."""
+
+
+KEPT = (ENDS, LEASES, CUT_OUTS, OFFS)
 
 
 class Memory:
     """Kept in the journal's state."""
 
     def __init__(self, recorder: Recorder, kept: Mapping[str, Any]) -> None:
-        """Begin with what the journal's state has under `ENDS`, `LEASES` and `CUT_OUTS`."""
+        """Begin with what the journal's state has under `KEPT`."""
         self._recorder = recorder
         self._kept = dict(kept)
 
-    def keep_end(self, relay: str, wish: Wish | None) -> None:
-        """Keep when a relay is to be switched back (`wish.until`, uptime); one without an end forgets it.
+    def keep_end(self, relay: str, end: tuple[float, bool] | None) -> None:
+        """Keep when (uptime, s) what a relay is switched to is to end, and what that is; None forgets it.
 
-        A safe state would do it after a restart; what is to be left as it is has nothing but this.
+        A safe state would end it after a restart; what is to be left as it is has nothing but this.
         """
-        key = f"{ENDS}{relay}"
-        timed = wish is not None and wish.until is not None
-        kept = {"end": wish.until, "boot": boot_id(), "on": wish.on} if wish is not None and timed else None
-        self._keep(key, kept)
+        kept = None if end is None else {"end": end[0], "boot": boot_id(), "on": end[1]}
+        self._keep(f"{ENDS}{relay}", kept)
 
-    def unended(self, relay: str, now: float) -> Wish | None:
-        """Return what a relay was switched to for a time before a restart.
+    def end(self, relay: str, now: float) -> tuple[float, bool] | None:
+        """Return what is kept of a relay's end.
 
         Nobody knows how long ago another boot was: what was begun then has had its time.
         """
         kept = self._kept.get(f"{ENDS}{relay}")
         if not kept:
             return None
-        end = kept["end"] if kept["boot"] == boot_id() else now
-        return Wish(kept["on"], Origin.SAFETY, now, end, "switched for a time before the restart")
+        return kept["end"] if kept["boot"] == boot_id() else now, kept["on"]
 
     def cut_out(self, relay: str) -> str:
         """Return why a relay was cut out before a restart; nothing where a person has switched it on since."""
@@ -58,6 +59,21 @@ class Memory:
     def keep_cut_out(self, relay: str, why: str) -> None:
         """Keep why a relay is cut out, or that it is not any more."""
         self._keep(f"{CUT_OUTS}{relay}", why or None)
+
+    def off(self, relay: str) -> float | None:
+        """Return when (UTC, s) somebody switched a relay off who has not changed his mind since."""
+        kept = self._kept.get(f"{OFFS}{relay}")
+        return None if kept is None else kept["utc"]
+
+    def keep_off(self, relay: str, wish: Wish, now: float, utc: float | None) -> None:
+        """Keep that somebody switched a relay off: a restart within a window of its schedule must not undo that."""
+        key = f"{OFFS}{relay}"
+        if wish.origin is Origin.SAFETY:
+            return
+        if wish.on or not (wish.origin.manual or wish.origin is Origin.DEVICE):
+            self._keep(key, None)
+        elif utc is not None and (self._kept.get(key) or {}).get("at") != wish.at:
+            self._keep(key, {"at": wish.at, "utc": utc - (now - wish.at)})
 
     def _keep(self, key: str, kept: Any) -> None:
         if kept != self._kept.get(key):

@@ -6,21 +6,28 @@
 
 from __future__ import annotations
 
-import math
-import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from edge_energy.config.values import duration
 from edge_energy.devices import payload as json_payload
 from edge_energy.errors import UnreadablePayload
+from edge_energy.relays.command import ID, duration_of
 
 LARGEST = 1024  # bytes
-LONGEST = 365 * 86400.0  # seconds that `for` may be
-EXPECTED = 'expected ON, OFF or JSON like {"state": "ON", "id": "my-1", "for": "30m", "issued": "<ISO 8601>"}'
+EXPECTED = (
+    'expected ON, OFF or JSON like {"state": "ON", "id": "my-1", "for": "30m", "issued": "<ISO 8601>", '
+    '"expires": "<ISO 8601>"}'
+)
 _STATES = {"ON": True, "OFF": False}
 _KEYS = {"state", "id", "for", "issued", "expires"}
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class NotUnderstood(UnreadablePayload):
+    """Nobody can say what a message asks for; `id` is the sender's own, where it is a valid one."""
+
+    def __init__(self, reason: str, id_: str | None = None) -> None:
+        super().__init__(reason)
+        self.id = id_
 
 
 class Wanted(NamedTuple):
@@ -34,16 +41,24 @@ class Wanted(NamedTuple):
 
 
 def parse(payload: bytes) -> Wanted:
-    """Return what a message asks for; raises `UnreadablePayload`, which says what was expected."""
+    """Return what a message asks for; raises `NotUnderstood`, which says what was expected."""
     if len(payload) > LARGEST:
-        raise UnreadablePayload(f"larger than {LARGEST} bytes: {EXPECTED}")
-    text = payload.strip()
-    if text[:1] != b"{":
-        return Wanted(_state(text.decode(errors="replace")))
-    body = json_payload.parse(text)
+        raise NotUnderstood(f"larger than {LARGEST} bytes: {EXPECTED}")
+    text, id_ = payload.strip(), None
+    try:
+        if text[:1] != b"{":
+            return Wanted(_state(text.decode(errors="replace")))
+        body = json_payload.parse(text)
+        id_ = _id(body)
+        return _wanted(body, id_)
+    except UnreadablePayload as error:
+        raise NotUnderstood(str(error), id_) from None
+
+
+def _wanted(body: dict[str, Any], id_: str | None) -> Wanted:
     if unknown := body.keys() - _KEYS:
         raise UnreadablePayload(f"unknown key {min(unknown)[:64]!r}: {EXPECTED}")
-    return Wanted(_state(body.get("state")), _id(body), _for(body), _time(body, "issued"), _time(body, "expires"))
+    return Wanted(_state(body.get("state")), id_, _for(body), _time(body, "issued"), _time(body, "expires"))
 
 
 def _state(value: object) -> bool:
@@ -55,7 +70,7 @@ def _state(value: object) -> bool:
 
 def _id(body: dict[str, Any]) -> str | None:
     value = body.get("id")
-    if value is not None and (type(value) is not str or not _ID.fullmatch(value)):
+    if value is not None and (type(value) is not str or not ID.fullmatch(value)):
         raise UnreadablePayload("id: expected a text of 1 to 64 letters, digits, . _ : -")
     return value
 
@@ -65,12 +80,9 @@ def _for(body: dict[str, Any]) -> float | None:
     if value is None:
         return None
     try:
-        seconds = duration(value)
+        return duration_of(value)
     except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= LONGEST:
-        raise UnreadablePayload('for: expected seconds or a text like "30m", more than 0 and up to 365d')
-    return seconds
+        raise UnreadablePayload('for: expected seconds or a text like "30m", from 0.1s to 365d') from None
 
 
 def _time(body: dict[str, Any], key: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_energy.config import Settings
     from edge_energy.interfaces import Recorder
     from edge_energy.live import DeviceState, Live
+    from edge_energy.relays.mqtt_door import Broker
 
 EVERY = 10.0  # seconds; no device is told of more often
 FIRST = 2.0  # seconds after a connect, in which devices tell their names
@@ -27,18 +28,6 @@ QUANTITIES = "homeassistant/"
 """Of keys in the journal's state: which quantities Home Assistant was told of, by device."""
 
 
-class Broker(Protocol):
-    """The connection to a broker, as far as it concerns us."""
-
-    name: str
-
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        """Queue a message; raises `Unavailable` without a connection."""
-
-    async def wait_connected(self, seen: int) -> int:
-        """Wait for another connection than that of this number; return its number."""
-
-
 class DeviceNews:
     """A component for one broker. Publishes what is new of each device, retained, and everything after each connect.
 
@@ -46,21 +35,24 @@ class DeviceNews:
     what is left out meanwhile would vanish from Home Assistant at its own restart.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is told, to whom, and what was
         self,
         broker: Broker,
         settings: Settings,
         live: Live,
         recorder: Recorder,
         kept: Mapping[str, Sequence[str]],
+        *,
+        switches: bool,
     ) -> None:
-        """`kept` is what the journal's state has under `QUANTITIES`."""
+        """`kept` is what the journal's state has under `QUANTITIES`; `switches`: relays can be switched here."""
         self.name = f"device news at {broker.name}"
         self.up = asyncio.Event()
         self._broker = broker
         self._topics = Topics(settings.appliance.id, (settings.homeassistant or Homeassistant()).prefix)
         self._live = live
         self._recorder = recorder
+        self._switches = switches
         self._relays: dict[str, dict[str, str]] = {}
         for relay in settings.relay:
             self._relays.setdefault(relay.device, {})[relay.output] = relay.id
@@ -90,9 +82,9 @@ class DeviceNews:
             relays = self._relays.get(device, {})
             if not values and not relays:
                 continue
-            quantities = self._remember(device, values)
+            quantities = self._remember(device, values) | relays.keys()
             named = Device(device, known.name, known.model) if known else Device(device, device)
-            about = discovery(self._topics, named, quantities, relays)
+            about = discovery(self._topics, named, quantities, relays if self._switches else {})
             self._publish(self._topics.discovery(device), about)
             self._publish(self._topics.device(device), _state(known))
 

@@ -14,13 +14,16 @@ from typing import Any, Protocol
 
 import orjson
 
-from edge_energy.errors import Unavailable, UnreadablePayload
+from edge_energy.errors import Unavailable
 from edge_energy.relays.command import Command, Origin, Outcome, Verdict
-from edge_energy.relays.mqtt_command import Wanted, parse
+from edge_energy.relays.mqtt_command import NotUnderstood, Wanted, parse
 from edge_energy.together import together
 
 LONGEST = 128  # characters of a relay's id
-MOST_AT_WORK = 64  # commands of a broker; a house has fewer relays
+MOST_AT_WORK = 8
+"""Commands of a relay beyond which none is taken that switches it on."""
+MOST_WITH_OFF = 64
+"""Commands of a relay beyond which none is taken at all: a flood of ON must not keep it from going off."""
 STALE = (
     "it was retained, or sent while nobody listened, or repeated by the broker: nobody knows whether it is still "
     "wanted. Send it again, without retain"
@@ -71,7 +74,8 @@ class MqttDoor:
         self.filters = [f"{self._base}+/set"]
         self._broker = broker
         self._controller = controller
-        self._at_work: set[asyncio.Task[Outcome]] = set()
+        self._at_work: dict[str, list[asyncio.Task[Outcome]]] = {}
+        """By relay, one for each message: the same command sent twice is answered twice."""
         self._told: dict[str, str] = {}
         """By relay: the state that this connection was told."""
 
@@ -110,16 +114,22 @@ class MqttDoor:
         relay = topic[len(self._base) : -len("/set")]
         if not payload or len(relay) > LONGEST:  # an empty one is how a retained message is deleted
             return
-        if relay not in self._controller.relays():
-            known = ", ".join(self._controller.relays()) or "none"
-            self._answer(relay, None, Verdict.REFUSED, f"no [[relay]] block is called so; there are: {known[:500]}")
-            return
+        unknown = self._unknown(relay)
         try:
             wanted = parse(payload)
-        except UnreadablePayload as error:
-            self._answer(relay, None, Verdict.REFUSED, str(error))
+        except NotUnderstood as error:
+            self._answer(relay, error.id, Verdict.REFUSED, unknown or str(error))
+            return
+        if unknown:
+            self._answer(relay, wanted.id, Verdict.REFUSED, unknown)
         else:
             self._carry_out(self._command(relay, wanted), fresh=fresh)
+
+    def _unknown(self, relay: str) -> str:
+        """Return why nobody can switch it, or nothing."""
+        relays = self._controller.relays()
+        known = ", ".join(relays) or "none"
+        return "" if relay in relays else f"no [[relay]] block is called so; there are: {known[:500]}"
 
     def _command(self, relay: str, wanted: Wanted) -> Command:
         more: dict[str, Any] = {} if wanted.id is None else {"id": wanted.id, "foreign": True}
@@ -127,19 +137,21 @@ class MqttDoor:
         return self._controller.command(relay, wanted.on, Origin.MQTT, **more)
 
     def _carry_out(self, command: Command, *, fresh: bool) -> None:
+        at_work = self._at_work.setdefault(command.relay, [])
+        most = MOST_AT_WORK if command.on else MOST_WITH_OFF
         if not fresh:
             outcome = self._controller.refuse(command, STALE)
             self._answer(command.relay, command.id, outcome.verdict, outcome.reason)
-        elif len(self._at_work) >= MOST_AT_WORK:
-            reason = f"{MOST_AT_WORK} commands of this broker are at work: wait for the results of some"
+        elif len(at_work) >= most:
+            reason = f"{len(at_work)} commands of this relay are at work: wait for the results of some"
             self._answer(command.relay, command.id, Verdict.REFUSED, reason)
         else:
             task = self._controller.submit(command)
-            self._at_work.add(task)
+            at_work.append(task)
             task.add_done_callback(partial(self._ended, command))
 
     def _ended(self, command: Command, task: asyncio.Task[Outcome]) -> None:
-        self._at_work.discard(task)
+        self._at_work[command.relay].remove(task)
         if not task.cancelled():
             verdict, reason = task.result()
             self._answer(command.relay, command.id, verdict, reason)

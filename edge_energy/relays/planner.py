@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edge_energy.relays import schedule as windows
 from edge_energy.relays.command import Origin
 from edge_energy.relays.rules import Rules
-from edge_energy.relays.state import RelayState, Wish
+from edge_energy.relays.state import TROUBLE, RelayState, Wish
 from edge_energy.relays.surplus import Surplus
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from edge_energy.reading import Values
 
 
+OVER = "the time it was switched for is over"
+
+
 class Action(NamedTuple):
     """A relay that is to be switched now."""
 
@@ -30,6 +33,16 @@ class Action(NamedTuple):
     on: bool
     reason: str
     origin: Origin
+
+
+class _Scheduled(NamedTuple):
+    """What a schedule wants; `since` is UTC seconds where it is a time that began."""
+
+    relay: str
+    on: bool
+    origin: Origin
+    reason: str
+    since: float = inf
 
 
 class Planner:
@@ -43,6 +56,8 @@ class Planner:
         self._surplus = [(each, Surplus(each)) for each in settings.schedule if each.surplus is not None]
         self._scheduled: dict[str, tuple[bool, Origin]] = {}
         """What the schedules of a relay want, once that is known."""
+        self.switched_off: dict[str, float] = {}
+        """By relay: UTC seconds at which somebody switched it off before a restart."""
         self._until = inf
         """UTC seconds until which the windows of schedules stay as they are."""
         relays = [relay for each in settings.relay for relay in (each.device, each.metered_by, each.temperature)]
@@ -76,8 +91,8 @@ class Planner:
             state.heating.measured(warmth, now)
 
     def _reported(self, relay: str, state: RelayState, output: bool, now: float) -> None:  # noqa: FBT001 - a value
-        changed = state.reported(output, now)
-        if changed:
+        before, changed = state.output, state.reported(output, now)
+        if changed and (output or before):
             self._switched(relay, output, now)
 
     def available(self, device: str, available: bool | None, now: float) -> None:  # noqa: FBT001 - a value
@@ -92,15 +107,15 @@ class Planner:
 
     def confirmed(self, relay: str, on: bool, now: float) -> None:  # noqa: FBT001 - a value
         """Note that the device has confirmed it."""
-        changed = self.relays[relay].output is not on
+        before = self.relays[relay].output
         self.relays[relay].confirmed(on, now)
-        if changed:
+        if before is not on and (on or before):  # what was never known to be on makes no room by being off
             self._switched(relay, on, now)
 
     def wish(self, relay: str, wish: Wish) -> None:
         """Take what a person wants; it counts until something newer is wanted."""
         state = self.relays[relay]
-        state.wish = wish
+        state.wish, state.ends = wish, None
         state.retry_at, state.failures = -inf, 0
         if wish.on:
             state.latched, state.over_since = "", None
@@ -142,6 +157,10 @@ class Planner:
     def _action(self, relay: str, state: RelayState, now: float) -> Action | None:
         state.blocked = ""
         demand = self.rules.demand(relay, now)
+        if demand is None or not demand.urgent:
+            state.urgent = False
+        elif not state.urgent:  # it waits for no earlier failure
+            state.urgent, state.retry_at, state.failures = True, -inf, 0
         if demand is None or demand.on is state.presumed or (state.switching is not None and not demand.urgent):
             return None
         state.blocked = self.rules.refusal(relay, demand.on, now, urgent=demand.urgent)
@@ -164,37 +183,41 @@ class Planner:
         wish = state.wish
         if wish is not None and wish.until is not None and now >= wish.until:
             on, origin = self._scheduled.get(relay, (not wish.on, wish.origin))
-            state.wish = Wish(on, origin, now, reason="the time it was switched for is over")
+            state.wish = Wish(on, origin, now, reason=OVER)
+        if state.ends is not None and now >= state.ends[0] and state.output is not None:
+            (_, on), state.ends = state.ends, None
+            state.wish = Wish(not on, Origin.SAFETY, now, reason=OVER) if state.output is on else state.wish
 
     # -- schedules --------------------------------------------------------------------------------------------
 
     def _follow_schedules(self, now: float, utc: float | None) -> None:
         """Make a wish of every beginning and end; what a person wishes after it counts until the next."""
-        wanted: dict[str, tuple[bool, Origin, str]] = {}
-        for relay, on, origin, reason in (*self._by_time(utc), *self._by_surplus(now)):
-            if on or relay not in wanted:
-                wanted[relay] = (on, origin, reason)
-        for relay, (on, origin, reason) in wanted.items():
+        wanted: dict[str, _Scheduled] = {}
+        for scheduled in (*self._by_time(utc), *self._by_surplus(now)):
+            if scheduled.on or scheduled.relay not in wanted:
+                wanted[scheduled.relay] = scheduled
+        for relay, (_, on, origin, reason, since) in wanted.items():
             state = self.relays[relay]
             if state.settled and self._scheduled.get(relay, (None,))[0] is not on:
                 self._scheduled[relay] = (on, origin)
-                state.wish = Wish(on, origin, now, reason=reason)
+                if not on or since > self.switched_off.pop(relay, -inf):
+                    state.wish = Wish(on, origin, now, reason=reason)
 
-    def _by_time(self, utc: float | None) -> list[tuple[str, bool, Origin, str]]:
+    def _by_time(self, utc: float | None) -> list[_Scheduled]:
         self._until, found = inf, []
         for schedule in self._windows if utc is not None else ():
-            inside, _, until = windows.active(schedule, self._zone, utc or 0.0)
+            inside, since, until = windows.active(schedule, self._zone, utc or 0.0)
             self._until = min(self._until, until)
-            found.append((schedule.relay, inside, Origin.SCHEDULE, _times(schedule)))
+            found.append(_Scheduled(schedule.relay, inside, Origin.SCHEDULE, _times(schedule), since))
         return found
 
-    def _by_surplus(self, now: float) -> list[tuple[str, bool, Origin, str]]:
+    def _by_surplus(self, now: float) -> list[_Scheduled]:
         found = []
         for schedule, surplus in self._surplus:
             wish = surplus.wish(now)
             if wish is not None or schedule.relay in self._scheduled:  # a silent meter ends it, and begins nothing
                 reason = f"surplus of {schedule.surplus:.0f} W" if wish else "no surplus"
-                found.append((schedule.relay, bool(wish), Origin.SURPLUS, reason))
+                found.append(_Scheduled(schedule.relay, bool(wish), Origin.SURPLUS, reason))
         return found
 
     # -- for people -------------------------------------------------------------------------------------------
@@ -207,10 +230,19 @@ class Planner:
             **state.watch.findings(now),
             "cut out": state.latched,
             "too hot": heating.reason if heating.must is False else "",
-            "thermometer silent": heating.reason if heating.stale else "",
+            "thermometer silent": heating.reason if heating.stale and now - state.started >= TROUBLE else "",
             "meter lost": state.meter_lost(now),
+            "not switched": self._not_switched(relay, state, now),
         }
         return {key: text for key, text in found.items() if text}
+
+    def _not_switched(self, relay: str, state: RelayState, now: float) -> str:
+        """Return what cannot be done, and why, where that lasts."""
+        demand = self.rules.demand(relay, now)
+        if demand is None or demand.on is state.output or state.trouble is None:
+            return ""
+        reason, since = state.trouble
+        return f"cannot be switched {'on' if demand.on else 'off'}: {reason}" if now - since >= TROUBLE else ""
 
     def inputs(self, relay: str, now: float) -> dict[str, Any]:
         """Return what decisions about a relay are based on."""
@@ -219,7 +251,7 @@ class Planner:
             if relay in budget.relays:
                 found["budget limit"] = budget.limit
                 found["budget total"] = ledger.total(self.rules.members(budget.relays, now), now)
-        return found | {f"{other} is on": self.relays[other].output for other in self.rules.interlocked(relay)}
+        return found | {other: self.relays[other].output for other in self.rules.interlocked(relay)}
 
 
 def _times(schedule: Schedule) -> str:

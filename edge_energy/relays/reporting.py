@@ -52,5 +52,6 @@ def decision(made: Decision) -> dict[str, Any]:
         "verdict": made.outcome.verdict,
         "reason": "; ".join(filter(None, (command.reason, made.outcome.reason))),
         "milliseconds": made.milliseconds,
+        "times": made.times,
         "inputs": made.inputs,
     }

@@ -102,7 +102,7 @@ class Rules:
         for other in self.interlocked(relay):
             rival = self.relays[other]
             earlier = (rival.since, order.index(other)) < (state.since, order.index(relay))
-            if rival.output is True and rival.switching is not False and earlier:
+            if (rival.output is True or rival.watch.draws) and rival.switching is not False and earlier:
                 return other
         return ""
 
@@ -139,9 +139,13 @@ class Rules:
     def _excluded(self, relay: str) -> str:
         for other in self.interlocked(relay):
             state = self.relays[other]
-            if state.presumed is not False or state.output is not False:
+            if state.presumed is not False or state.output is not False or state.watch.draws:
                 return f"interlock: {other} is {'on' if state.presumed else 'not known to be off'}"
         return ""
+
+    def barred(self, relay: str, now: float) -> str:
+        """Return what forbids a relay even where on is its safe state."""
+        return self._cut_out(relay, self.relays[relay], now, latched=True) or self._excluded(relay)
 
     # -- what binds them together -----------------------------------------------------------------------------
 
@@ -164,5 +168,6 @@ class Rules:
             power=state.power if known else None,
             may_off=on and state.switching is None and not state.runs(now) and not state.watch.draws,
             wanted=wished is not None and wished.on,
+            pending=state.switching is True and state.output is not True,
             may_on=not (state.latched or state.rests(now) or self._unsafe(state, now) or self._excluded(relay)),
         )

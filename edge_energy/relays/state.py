@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_energy.relays.command import Origin
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edge_energy.config import Relay
 
 GRACE = 3.0  # seconds after our own switching in which an older report may still arrive
+UNHEARD = 300.0  # seconds that it may be on without a word of its power, where that has to be watched
+TROUBLE = 60.0  # seconds after which it is worth an incident that a relay cannot be switched
 TAKES_EFFECT = 60.0  # seconds in which a command that got no answer may still be seen to have worked
 OFFLINE = 60.0  # seconds that a meter may be offline, as radio links are now and then
 FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
@@ -51,10 +54,16 @@ class RelayState:
     latched: str = ""
     """Why it is cut out, until a person switches it on again."""
     over_since: float | None = None
+    ends: tuple[float, bool] | None = None
+    """When (uptime, s) to end what it was switched to for a time before a restart, if it still is."""
+    urgent: bool = False
+    """Whether a rule has wanted it switched at all costs since it was last looked at."""
     leased_until: float | None = None
     """When the device switches it to its safe state by itself."""
     retry_at: float = float("-inf")
     failures: int = 0
+    trouble: tuple[str, float] | None = None
+    """Why switching it fails, and since when."""
     blocked: str = ""
     """Why what is wanted of it is not done."""
     settled: bool = False
@@ -90,6 +99,12 @@ class RelayState:
         """What it is, or is about to be."""
         return self.output if self.switching is None else self.switching
 
+    @property
+    def end(self) -> tuple[float, bool] | None:
+        """When (uptime, s) what it is switched to is to end, and what that is; None where it is for good."""
+        wish = self.wish
+        return self.ends if wish is None or wish.until is None else (wish.until, wish.on)
+
     # -- what is told of it -----------------------------------------------------------------------------------
 
     def reported(self, output: bool, now: float) -> bool:  # noqa: FBT001 - a value
@@ -101,19 +116,20 @@ class RelayState:
         self.retry_at = min(self.retry_at, now + HEARD_RETRY if self.settled else now)
         self.settled |= output is self.safe
         doubtful = now - self._confirmed_at < GRACE and output is not self.output  # it may be from before we switched
-        self._doubtful = output if doubtful else None
-        if doubtful or self.switching is not None or output is self.output:
+        self._doubtful = output if doubtful or self.switching is not None else None
+        if self._doubtful is not None or output is self.output:
             return False
         if self._lease_ended(output, now) or self._was_tried(output, now):
             self.watch.commanded(output, now)
         elif self.output is not None:
             self.wish = Wish(output, Origin.DEVICE, now, reason="it was switched at the device")
+            self.ends = None
         self.output, self.since = output, now if self.output is not None else self.since
         return True
 
     def doubt_over(self, now: float) -> bool | None:
-        """Return what was reported soon after we switched it and is still the last word; None where nothing is."""
-        return None if now - self._confirmed_at < GRACE else self._doubtful
+        """Return what was reported while we switched it, or soon after, and is still the last word, if any."""
+        return None if self.switching is not None or now - self._confirmed_at < GRACE else self._doubtful
 
     def _lease_ended(self, output: bool, now: float) -> bool:  # noqa: FBT001 - a value
         ended = self.leased_until is not None and now >= self.leased_until - 1
@@ -152,21 +168,26 @@ class RelayState:
         if self.output != on:
             self.since = now
         self.output, self.switching, self._confirmed_at, self._doubtful = on, None, now, None
-        self.settled, self.failures, self.retry_at = True, 0, float("-inf")
+        self.settled, self.failures, self.retry_at, self.trouble = True, 0, float("-inf"), None
         self.watch.commanded(on, now)
 
-    def failed(self, now: float) -> None:
-        """Note that it did not work, and that it may have worked all the same."""
+    def failed(self, now: float, reason: str) -> None:
+        """Note why it did not work, and that it may have worked all the same."""
+        self.trouble = (reason, now if self.trouble is None else self.trouble[1])
         self._tried = self.switching, now
         self.watch.doubt()
-        self.settled, self.switching = True, None
+        self.settled, self.switching, self.output = True, None, None
         self.retry_at = now + min(FIRST_RETRY * 2**self.failures, LONGEST_RETRY)
         self.failures = min(self.failures + 1, 10)
 
+    def left_alone(self) -> None:
+        """Note that it was not even tried."""
+        self.switching = None
+
     def forget(self, now: float) -> None:
         """Note that it was used for something else: what it is now has to be heard, or made sure."""
-        self.failed(now)
-        self.output, self.leased_until = None, None
+        self.failed(now, "")
+        self.output, self.leased_until, self.trouble, self.retry_at = None, None, None, now
 
     # -- its own limits ---------------------------------------------------------------------------------------
 
@@ -178,6 +199,8 @@ class RelayState:
         if self.offline_since is not None and now - self.offline_since >= OFFLINE:
             return f"its meter {settings.metered_by} is offline"
         heard = self.started if self.power_at is None else self.power_at
+        if self.power_at is None and self.output and now - max(self.since, self.started) >= UNHEARD:
+            return f"{settings.metered_by} has told no power yet, so nothing would cut it out"
         if settings.meter_timeout is not None and now - heard >= settings.meter_timeout:
             return f"its meter {settings.metered_by} has said nothing for {seconds(settings.meter_timeout)}"
         return ""
@@ -187,7 +210,8 @@ class RelayState:
         settings = self.settings
         if not self.latched and self.over_since is not None and now - self.over_since >= settings.max_power_delay:
             drawn, most = self.power or 0.0, settings.max_power or 0.0
-            self.latched = f"overload: {drawn:.0f} W is more than max_power {most:.0f} W; switch it on again yourself"
+            why = f"overload: {drawn:.0f} W is more than max_power {most:.0f} W"
+            self.latched = f"{why}; a command to switch it on ends this"
         if self.on_too_long(now) and (self.wish is None or self.wish.on):
             self.wish = Wish(False, Origin.SAFETY, now, reason="max_on is over")
 
@@ -209,17 +233,19 @@ class RelayState:
         settings, moments = self.settings, [self.heating.due(now), self.watch.due(now)]
         if self.over_since is not None and not self.latched:
             moments.append(self.over_since + settings.max_power_delay)
-        if self.wish is not None and self.wish.until is not None:
-            moments.append(self.wish.until)
+        if self.end is not None:
+            moments.append(self.end[0])
         if self.output is True and settings.max_on is not None:
             moments.append(self.since + settings.max_on)
         if self.blocked:
             moments += [now + rest for rest in (self.rests(now), self.runs(now)) if rest]
+        if self.trouble is not None and now < self.trouble[1] + TROUBLE:
+            moments.append(self.trouble[1] + TROUBLE)
         if self.retry_at > now:
             moments.append(self.retry_at)
         if self._doubtful is not None:
             moments.append(self._confirmed_at + GRACE)
-        return min(moments)
+        return min((moment for moment in moments if moment > now), default=inf)
 
     def inputs(self, now: float) -> dict[str, Any]:
         """Return what decisions about it are based on, for people."""
@@ -227,7 +253,7 @@ class RelayState:
         if self.power is not None and self.power_at is not None:
             found |= {"power": self.power, "power seconds ago": round(now - self.power_at, 1)}
         if self.wish is not None:
-            found["wished"] = f"{'on' if self.wish.on else 'off'} by {self.wish.origin}"
+            found |= {"wished": self.wish.on, "by": self.wish.origin}
         if self.leased_until is not None:
             found["lease seconds left"] = round(self.leased_until - now, 1)
         return found

@@ -120,6 +120,15 @@ def test_refusals_and_an_absent_daemon_have_their_exit_codes(daemon: Daemon, com
     assert daemon.run(*command).exit_code == 69
 
 
+def test_the_help_says_what_ends_a_cut_out() -> None:
+    """Whoever pressed the device's button in vain looks there."""
+    said = " ".join(CliRunner().invoke(cli.main, ["switch", "--help"]).stdout.split())
+    assert (
+        "A cut-out ends when somebody switches the relay on by a command; the device's own button does not end it."
+        in said
+    )
+
+
 def test_why_asks_for_the_relay_as_it_is_named(daemon: Daemon) -> None:
     daemon.answer = client.Refused("no")
     daemon.run("why", "hall & stairs é")
@@ -131,7 +140,8 @@ def test_the_test_of_a_lease_warns_and_asks(daemon: Daemon) -> None:
     daemon.answer = {"status": "ok", "relay": BOILER, "name": "Boiler", "verified": True, "detail": "it restarts"}
     result = daemon.run("shelly", "test-lease", "Boiler", typed="n\n")
     assert (result.exit_code, daemon.asked) == (1, None)
-    assert "switched ON" in result.stderr
+    assert "unless that is on, the load is switched ON" in result.stderr
+    assert "as it was wished before, and the test is recorded" in result.stderr
     result = daemon.run("shelly", "test-lease", "Boiler", typed="y\n")
     assert (result.exit_code, result.stdout) == (0, f"Boiler ({BOILER}): verified: it restarts.\n")
     assert daemon.asked == ("POST", "/relays/test-lease", {"device": "Boiler"})

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from edge_energy.relays.drivers.shelly_gen2 import Calls
     from edge_energy.relays.drivers.way import Broker, Way
 
-LONGEST = 9.0  # seconds for all ways together; each has an equal share of what is left
+LONGEST = 9.0  # seconds for all ways together
+FIRST = 2.0  # seconds that a way has at most while there is another one: its line may be dead
 CONNECTING = 2.0  # seconds that a device may be away between two connections; all are made anew after a start
 AGAIN = 0.05
 LOOKS = (0.0, 0.2, 0.6)  # seconds before each look at a relay that is not yet as it was told to be
@@ -49,13 +50,13 @@ class Choice:
         self._settings = settings
         self._reach = reach
         self._brokers = brokers
-        self._timer = True
+        self._timer: bool | None = None
         self._late: set[bool] = set()
         """What was told and given up unanswered, so that the device may carry it out yet."""
 
     @property
-    def timer(self) -> bool:
-        """Whether a way to the device has a timer: as it is now, or as it was last while there is no way.
+    def timer(self) -> bool | None:
+        """Whether a way to the device has a timer: now, or last while there is none; None where there never was.
 
         A Zigbee device goes back to off only, so that where `on` is the safe state it has no timer that helps.
         """
@@ -95,7 +96,7 @@ class Choice:
     async def _tell(self, way: Way, on: bool, for_: float | None) -> None:  # noqa: FBT001 - as above
         try:
             await way.tell(on, for_)
-        except asyncio.CancelledError:  # also at the end of its share of the time
+        except (asyncio.CancelledError, Unavailable):  # also at the end of its share of the time
             self._late.add(on)
             raise
 
@@ -104,7 +105,9 @@ class Choice:
         said, end = dict[str, None](), time.monotonic() + LONGEST
         ways = [way for way in await self._connected() if way.timer or not timed]
         for number, way in enumerate(ways):
-            share = max(0.0, end - time.monotonic()) / (len(ways) - number)
+            share = max(0.0, end - time.monotonic())
+            if number < len(ways) - 1:
+                share = min(share / (len(ways) - number), FIRST)
             try:
                 async with asyncio.timeout(share):
                     return await by(way)
@@ -135,7 +138,7 @@ class Choice:
         if self._zigbee:
             for broker in self._brokers:
                 if (name := broker.zigbee_name(device)) is not None:
-                    yield Zigbee2Mqtt(broker, name, channel, timer=self.timer)
+                    yield Zigbee2Mqtt(broker, name, channel, timer=self.timer is True)
         elif channel in ("", *"1234567"):
             yield from self._shelly(device, int(channel or 0))
 

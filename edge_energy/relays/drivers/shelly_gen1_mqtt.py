@@ -25,7 +25,7 @@ class ShellyGen1Mqtt:
 
     async def tell(self, on: bool, for_: float | None) -> None:  # noqa: ARG002, FBT001 - see `Way`, as the others
         """Publish the command."""
-        self._broker.publish(f"{self._topic}/command", b"on" if on else b"off")
+        self._broker.publish(f"{self._topic}/command", b"on" if on else b"off", qos=0)
 
     async def look(self) -> State:
         """Ask for everything; `overpower` stands where the device has opened the relay because of it."""

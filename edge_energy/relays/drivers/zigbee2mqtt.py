@@ -45,7 +45,7 @@ class Zigbee2Mqtt:
         state = "ON" if on else "OFF"
         topic, wanted = f"{self.peer}/set", {self._property: state}
         if on and for_ is not None:
-            self._broker.publish(topic, orjson.dumps({**wanted, "on_time": round(min(for_, LONGEST_ON), 1)}))
+            self._broker.publish(topic, orjson.dumps({**wanted, "on_time": round(min(for_, LONGEST_ON), 1)}), qos=0)
             return
 
         def accept(payload: bytes) -> State | None:

@@ -17,6 +17,8 @@ from edge_energy.api.access import Role
 from edge_energy.api.answers import BadRequest
 from edge_energy.api.switches import asked_duration
 from edge_energy.api.tokens import Token
+from edge_energy.errors import UnreadablePayload
+from edge_energy.relays import mqtt_command
 from edge_energy.relays.command import Origin, Outcome, Verdict
 from tests.fuzz_corpus.hostile import PAYLOADS
 from tests.unit.api.serving import serving, until
@@ -327,3 +329,22 @@ def test_a_duration_is_a_sensible_number_of_seconds_or_a_refusal(value: Any) -> 
         seconds = asked_duration(value)
         assert (seconds is None) == (value is None)
         assert seconds is None or 0.1 <= seconds <= 365 * 86400
+
+
+ODD = [0.1, "100ms", "365d", 365 * 86400, 0.0999, "99ms", "365d1s", "30m", 0, -1, "soon", True, ""]
+
+
+@pytest.mark.parametrize("value", ODD)
+async def test_it_is_as_over_mqtt(value: Any) -> None:
+    """One rule, whichever way a command comes."""
+    try:
+        over_mqtt = mqtt_command.parse(orjson.dumps({"state": "ON", "for": value})).for_
+    except UnreadablePayload:
+        over_mqtt = None
+    async with bench() as web:
+        answer = await web.send({**ON, "for": value})
+        if over_mqtt is None:
+            assert failed(answer) == "for"
+        else:
+            assert answer[0] == 200
+            assert [command.for_ for command in web.controller.carried_out] == [over_mqtt]

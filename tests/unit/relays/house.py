@@ -136,7 +136,7 @@ async def house(
     clock, live = Clock(lambda: trusted), Live()
     async with running_journal(directory, clock=clock) as journal:
         kept: dict[str, Any] = {}
-        for prefix in (audit.COMMANDS, audit.INCIDENTS, memory.ENDS, memory.LEASES, memory.CUT_OUTS):
+        for prefix in (audit.COMMANDS, audit.INCIDENTS, *memory.KEPT):
             kept |= await journal.query(Reader.state, prefix)
         planner = Planner(found, ZoneInfo("Europe/Paris"), uptime() / 1e9)
         trail, kept_else = audit.Audit(journal, clock, kept), memory.Memory(journal, kept)

@@ -508,7 +508,7 @@ async def test_what_does_not_work_is_tried_again_more_and_more_slowly(tmp_path: 
         state = home.controller._planner.relays[HEATER]
         waits = []
         for _ in range(12):
-            state.failed(0.0)
+            state.failed(0.0, "away")
             waits.append(state.retry_at)
         assert waits[-1] == 300.0
         assert waits == sorted(waits)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_energy.errors import UnreadablePayload
-from edge_energy.relays.mqtt_command import LARGEST, LONGEST, Wanted, parse
+from edge_energy.relays.command import ID, LONGEST, SHORTEST
+from edge_energy.relays.mqtt_command import EXPECTED, LARGEST, NotUnderstood, Wanted, parse
 
 NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
 
@@ -25,7 +25,9 @@ def test_off(payload: bytes) -> None:
     assert parse(payload) == Wanted(on=False)
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(1800, 1800.0), ("30m", 1800.0), (0.5, 0.5), ("365d", LONGEST)])
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(1800, 1800.0), ("30m", 1800.0), (0.1, SHORTEST), ("100ms", SHORTEST), ("365d", LONGEST)]
+)
 def test_for(told: object, seconds: float) -> None:
     assert parse(orjson.dumps({"state": "ON", "for": told})) == Wanted(on=True, for_=seconds)
 
@@ -67,6 +69,8 @@ def test_nothing_is_as_good_as_null() -> None:
         (b'{"state": "ON", "id": "' + b"a" * 65 + b'"}', "id: expected"),
         (b'{"state": "ON", "for": 0}', "for: expected"),
         (b'{"state": "ON", "for": -1}', "for: expected"),
+        (b'{"state": "ON", "for": 0.09}', "for: expected"),
+        (b'{"state": "ON", "for": 31536001}', "for: expected"),
         (b'{"state": "ON", "for": true}', "for: expected"),
         (b'{"state": "ON", "for": "soon"}', "for: expected"),
         (b'{"state": "ON", "for": "366d"}', "for: expected"),
@@ -80,8 +84,22 @@ def test_nothing_is_as_good_as_null() -> None:
     ],
 )
 def test_anything_else_is_refused_and_says_what_was_expected(payload: bytes, why: str) -> None:
-    with pytest.raises(UnreadablePayload, match=why):
+    with pytest.raises(NotUnderstood, match=why):
         parse(payload)
+
+
+@pytest.mark.parametrize("wrong", [{"for": "x"}, {"issued": "x"}, {"expires": "x"}, {"x": 1}, {"state": "x"}])
+def test_what_is_refused_keeps_its_id(wrong: dict[str, Any]) -> None:
+    """Whoever waits for the answer finds it by that."""
+    with pytest.raises(NotUnderstood) as caught:
+        parse(orjson.dumps({"state": "ON", "id": "mine-1", **wrong}))
+    assert caught.value.id == "mine-1"
+
+
+def test_everything_that_may_stand_in_a_message_is_told() -> None:
+    """Whoever got it wrong learns all keys from the answer."""
+    for key in ("state", "id", "for", "issued", "expires"):
+        assert f'"{key}": ' in EXPECTED
 
 
 ANY = st.recursive(
@@ -108,7 +126,8 @@ def test_nothing_raises_anything_else(payload: bytes) -> None:
     """And what is understood is within its bounds."""
     try:
         wanted = parse(payload)
-    except UnreadablePayload:
-        return
+    except NotUnderstood as error:
+        wanted = Wanted(on=False, id=error.id)
     assert type(wanted.on) is bool
-    assert wanted.for_ is None or 0 < wanted.for_ <= LONGEST
+    assert wanted.id is None or ID.fullmatch(wanted.id)
+    assert wanted.for_ is None or SHORTEST <= wanted.for_ <= LONGEST

@@ -42,12 +42,12 @@ class Notes:
 class Bench:
     """News of a house with one relay, whose device has said nothing yet, and one plug."""
 
-    def __init__(self, kept: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, kept: Mapping[str, Sequence[str]] | None = None, *, switches: bool = True) -> None:
         self.broker, self.live, self.notes = Broker(), Live(), Notes()
         relays = [{"device": BOILER, "safe_state": "off"}]
         settings = Settings.model_validate({"relay": relays, "homeassistant": {"prefix": "ha"}})
         recorder: Any = self.notes
-        self.news = DeviceNews(self.broker, settings, self.live, recorder, kept or {})
+        self.news = DeviceNews(self.broker, settings, self.live, recorder, kept or {}, switches=switches)
 
     def say(self, device: str = PLUG, **values: float | bool) -> None:
         """Let a device say something."""
@@ -86,6 +86,19 @@ async def test_only_what_is_new_is_told(bench: Bench) -> None:
     assert bench.told()[f"{PLUG}/config"]["device"]["name"] == "Fridge"
     bench.live.availability(PLUG, available=False)
     assert bench.told() == {f"device/{PLUG}": {"power": 6.0, "output": True, "available": False}}
+
+
+async def test_where_nobody_takes_commands_relays_are_only_seen() -> None:
+    """Also before their device has said anything: a switch that was told of earlier must vanish."""
+    bench = Bench(switches=False)
+    before = bench.told()
+    bench.say(BOILER, output=True, power=5.0)
+    for found in (before, bench.told()):
+        components = found[f"{BOILER}/config"]["components"]
+        assert components["output"]["platform"] == "binary_sensor"
+        assert components["switch_output"] == {"platform": "switch"}
+        assert "command_topic" not in str(components)
+    assert bench.notes.state == {f"{QUANTITIES}{BOILER}": ["output", "power"]}
 
 
 async def test_a_device_that_is_only_known_by_name_is_not_told_of(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_energy.errors import Unavailable
 from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, Verdict
-from edge_energy.relays.mqtt_door import LONGEST, MOST_AT_WORK, MqttDoor
+from edge_energy.relays.mqtt_door import LONGEST, MOST_AT_WORK, MOST_WITH_OFF, MqttDoor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,6 +69,7 @@ class Controller:
         self.submitted: list[Command] = []
         self.refused: list[tuple[Command, str]] = []
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._foreign: dict[str, asyncio.Task[Outcome]] = {}
         self._changes = 1
         self._changed = asyncio.Event()
 
@@ -82,9 +83,10 @@ class Controller:
         return Command("made", relay, on, origin, EXPIRY)._replace(**more)
 
     def submit(self, command: Command) -> asyncio.Task[Outcome]:
-        """Wait for the test."""
+        """Wait for the test; an id that its sender chose has one task."""
         self.submitted.append(command)
-        return asyncio.create_task(self._end())
+        task = asyncio.create_task(self._end())
+        return self._foreign.setdefault(command.id, task) if command.foreign else task
 
     async def _end(self) -> Outcome:
         return await asyncio.shield(self.outcome)
@@ -247,9 +249,29 @@ async def test_what_cannot_be_answered_is_left(bench: Bench, payload: bytes, rel
     assert bench.controller.submitted == []
 
 
-async def test_no_more_commands_than_can_be_at_work(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("payload", "relay", "number"),
+    [
+        (b'{"state": "ON", "id": "mine-1", "for": "abc"}', PLUG, "mine-1"),
+        (b'{"state": "ON", "id": "mine-1", "on": true}', PLUG, "mine-1"),
+        (b'{"state": "toggle", "id": "mine-1"}', "other", "mine-1"),
+        (b'{"state": "ON", "id": "mine-1"}', "other", "mine-1"),
+        (b'{"state": "ON", "id": "not mine", "for": "abc"}', PLUG, None),
+    ],
+)
+async def test_whoever_sent_garbage_recognises_the_answer(
+    bench: Bench, payload: bytes, relay: str, number: str | None
+) -> None:
+    bench.send(payload, relay)
+    (result,) = bench.broker.results()
+    assert (result["id"], result["outcome"]) == (number, "refused")
+
+
+@pytest.mark.parametrize("payload", [b"ON", b'{"state": "ON", "id": "mine-1"}'])
+async def test_no_more_commands_than_can_be_at_work(bench: Bench, payload: bytes) -> None:
+    """Also where it is the same one again and again, which is one task, and an answer for each message."""
     for _ in range(MOST_AT_WORK + 1):
-        bench.send(b"ON")
+        bench.send(payload)
     assert len(bench.controller.submitted) == MOST_AT_WORK
     (result,) = bench.broker.results()
     assert result["outcome"] == "refused"
@@ -258,6 +280,24 @@ async def test_no_more_commands_than_can_be_at_work(bench: Bench) -> None:
     assert [result["outcome"] for result in bench.broker.results()] == ["confirmed"] * MOST_AT_WORK
     bench.send(b"ON")
     assert len(bench.controller.submitted) == MOST_AT_WORK + 1
+
+
+async def test_a_flood_keeps_nothing_from_going_off_and_no_other_relay_from_anything(bench: Bench) -> None:
+    for _ in range(MOST_WITH_OFF):
+        bench.send(b"ON")
+    refused = bench.broker.results()
+    assert [result["outcome"] for result in refused] == ["refused"] * (MOST_WITH_OFF - MOST_AT_WORK)
+    bench.send(b"ON", f"{PLUG}_1")
+    for _ in range(MOST_WITH_OFF - MOST_AT_WORK):
+        bench.send(b"OFF")
+    assert bench.broker.results() == []
+    assert len(bench.controller.submitted) == MOST_WITH_OFF + 1
+    bench.send(b"OFF")
+    (result,) = bench.broker.results()
+    assert result["outcome"] == "refused"
+    assert f"{MOST_WITH_OFF} commands of this relay" in result["reason"]
+    bench.send(b"OFF", f"{PLUG}_1")
+    assert bench.broker.results() == []
 
 
 @settings(deadline=None)

@@ -373,7 +373,7 @@ def test_a_command_without_an_answer_may_have_worked() -> None:
     """Then nobody else has switched it, and what failed is undone: nobody expects it any more."""
     house = House({"device": HEATER})
     house.planner.begin(HEATER, True)
-    house.planner.relays[HEATER].failed(house.now)
+    house.planner.relays[HEATER].failed(house.now, "away")
     house.pass_(30)
     house.tell(HEATER, output=True)
     house.pass_(300)
@@ -432,4 +432,4 @@ def test_it_is_asked_again_when_something_is_due() -> None:
 
 @pytest.mark.parametrize("origin", list(Origin))
 def test_who_wants_it_is_known(origin: Origin) -> None:
-    assert origin.manual == (origin in {Origin.CLI, Origin.HTTP, Origin.MQTT, Origin.CLOUD, Origin.DEVICE})
+    assert origin.manual == (origin in {Origin.CLI, Origin.HTTP, Origin.MQTT, Origin.CLOUD})

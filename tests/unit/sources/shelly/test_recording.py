@@ -12,7 +12,7 @@ from edge_energy.sources.shelly import recording as module
 from edge_energy.sources.shelly.recording import Counters, Recording
 from edge_energy.ways import TooManyDevices
 from tests.unit.samples import NOON, SECOND
-from tests.unit.sources.mqtt.recorder import SetClock, turns
+from tests.unit.sources.mqtt.recorder import SetClock
 from tests.unit.sources.shelly.scripted import DEVICE, OWN_ID, STATUS, House
 
 
@@ -74,31 +74,27 @@ async def test_on_a_full_disk_live_goes_on() -> None:
     assert house.live.devices[DEVICE].available
 
 
-async def test_live_does_not_wait_for_a_commit_but_a_flood_does() -> None:
-    """A device in a frenzy waits for the disk, so that it cannot fill the memory."""
+async def test_a_flood_is_live_at_once_and_fills_no_memory() -> None:
+    """Rules and answers do not wait for the disk; what is too much for it is counted, and recorded again after it."""
     house = House()
     told = recording(house)
-    for number in range(module.MOST_WAITING - 1):
+    for number in range(module.MOST_WAITING + 100):
         told.notification(push(float(number), None))
         await asyncio.wait_for(told.room(), 0.1)
+    assert house.live.devices[DEVICE].values["power"] == module.MOST_WAITING + 99
+    assert told._counters.not_recorded == 100
+    assert len(house.recorded()) == module.MOST_WAITING
     told.notification(push(-1.0, None))
-    assert house.live.devices[DEVICE].values["power"] == -1.0
-    waiting = asyncio.create_task(told.room())
-    await turns()
-    assert not waiting.done()
-    house.disk.commit()
-    await waiting
+    assert len(house.recorded()) == module.MOST_WAITING + 1
 
 
-async def test_a_flood_on_a_disk_that_becomes_full_ends_nothing() -> None:
-    house = House()
-    told = recording(house)
-    for number in range(module.MOST_WAITING):
+async def test_a_flood_gives_others_their_turn() -> None:
+    """What has arrived already is read without waiting: only this lets anything else happen."""
+    told, others = recording(House()), asyncio.create_task(asyncio.sleep(0))
+    for number in range(module.AT_ONCE * 2):
         told.notification(push(float(number), None))
-    waiting = asyncio.create_task(told.room())
-    await turns()
-    house.disk.fail()
-    await waiting
+        await told.room()
+    assert others.done()
 
 
 async def test_one_device_too_many_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
