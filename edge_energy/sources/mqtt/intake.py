@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 QUIET = 0.5  # seconds without a message after which a broker may be waiting for acknowledgements
-MOST_UNDURABLE = 4_000  # entries on their way to the disk; more would only fill the memory
+MOST_UNDURABLE = 3_500  # entries on their way to the disk; more would only fill the memory
 
 
 @dataclass(slots=True)
