@@ -99,7 +99,7 @@ class Audit:
             "reason": outcome.reason,
         }
         if milliseconds is not None:
-            body["milliseconds"] = round(milliseconds, 1)
+            body["milliseconds"] = milliseconds
         # What was never begun leaves alone what is kept of another command with its id.
         state: dict[str, Any] = {f"{COMMANDS}{command.id}": None} if intended else {}
         if command.foreign and outcome.verdict not in _NOTHING_DONE:

@@ -60,7 +60,8 @@ class Controller:
         """`drivers` are by relay."""
         self.up = asyncio.Event()
         self.changes = 0
-        """Grows when a state or a decision is new."""
+        """Grows when a state that may be told to others is new."""
+        self._states: dict[str, str] = {}
         self._settings = {relay.id: relay for relay in settings.relay}
         self._planner = planner
         self._actors = {
@@ -191,9 +192,12 @@ class Controller:
             self._memory.keep_end(relay, self._planner.relays[relay].end)
             if (wish := self._planner.relays[relay].wish) is not None:
                 self._memory.keep_off(relay, wish, now, utc)
-        self.changes += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        states = {relay: self.state(relay) for relay in self._settings}
+        if states != self._states:
+            self._states = states
+            self.changes += 1
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     def _utc(self) -> float | None:
         return time.time() if self._clock.trusted else None
@@ -260,7 +264,7 @@ class Controller:
     def why(self, name: str) -> dict[str, Any]:
         """Return the last decisions about a relay, newest first. Raises `UnknownRelay`."""
         relay = self.resolve(name)
-        decisions = [reporting.decision(decision) for decision in self._execution.decisions[relay]]
+        decisions = [reporting.decision(decision) for decision in self._execution.decisions.of(relay)]
         return {
             **self._report(relay),
             "inputs": self._planner.inputs(relay, uptime_seconds()),
@@ -268,7 +272,7 @@ class Controller:
         }
 
     def _report(self, relay: str) -> dict[str, Any]:
-        decisions, device = self._execution.decisions[relay], self._live.devices.get(self._settings[relay].device)
+        decisions, device = self._execution.decisions.of(relay), self._live.devices.get(self._settings[relay].device)
         state, actor, lease = self._planner.relays[relay], self._actors[relay], self._memory.lease(relay)
         return {
             "relay": relay,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -15,6 +14,7 @@ from edge_energy.errors import JournalFull, NotSwitched, Unavailable
 from edge_energy.relays.actor import Superseded
 from edge_energy.relays.audit import ANOTHER
 from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, Verdict
+from edge_energy.relays.decisions import Decision, Decisions
 from edge_energy.relays.state import Wish
 
 if TYPE_CHECKING:
@@ -31,31 +31,12 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CLOCKS_APART = 5.0  # seconds by which a sender's clock may be ahead of ours
-REMEMBERED = 20  # decisions of each relay, for `why`
 _FULL = Outcome(Verdict.REFUSED, "the disk is full: nothing is switched on that cannot be recorded")
 _LATE = Outcome(Verdict.EXPIRED, "it came too late")
 _UNDATED = Outcome(Verdict.REFUSED, "the date is not known yet, so nobody can say whether this comes too late")
 _NEWER = Outcome(Verdict.SUPERSEDED, "something newer is wanted")
 _DEFECT = Outcome(Verdict.FAILED, "a defect of this program: the log has it")
 _STOPPED = Outcome(Verdict.FAILED, "interrupted: the daemon stops")
-
-
-class Decision(NamedTuple):
-    """What was decided about a relay, and what was known then. `time` is UTC ns."""
-
-    time: int | None
-    command: Command
-    outcome: Outcome
-    milliseconds: float | None
-    inputs: dict[str, Any]
-    times: int = 1
-    """How often in a row it was made."""
-
-    def repeated_by(self, other: Decision) -> bool:
-        """Tell whether another one is the same again."""
-        mine, others = self.command, other.command
-        same = (mine.on, mine.origin, mine.reason) == (others.on, others.origin, others.reason)
-        return same and self.outcome == other.outcome and not mine.origin.manual
 
 
 class Execution:
@@ -73,7 +54,7 @@ class Execution:
         """`news` is called when a command has ended."""
         self.closed = "the relay controller has not begun yet"
         """Why nothing is switched now; nothing while it is."""
-        self.decisions: dict[str, deque[Decision]] = {relay: deque(maxlen=REMEMBERED) for relay in settings}
+        self.decisions = Decisions(settings)
         self._settings = settings
         self._planner = planner
         self._actors = actors
@@ -148,7 +129,8 @@ class Execution:
         self._planner.begin(relay, command.on)
         state.output = None  # it is this and that
         try:
-            await self._intended(command)
+            if not await _on_disk(self._intend(command)):
+                raise NotSwitched(_FULL.reason)  # noqa: TRY301 - as if the device had refused
             found = await work()
             outcome = Outcome(Verdict.CONFIRMED)
         except (Superseded, NotSwitched) as error:
@@ -168,16 +150,6 @@ class Execution:
     async def fail(self) -> None:
         """Raise what a defect raised in a command, so that the controller ends in the safe state."""
         await asyncio.shield(self._defect)
-
-    async def _intended(self, command: Command) -> None:
-        """Return when the intent is on disk. Raises `NotSwitched` where that cannot be."""
-        durable = self._intend(command)
-        if durable is None:
-            raise NotSwitched(_FULL.reason)
-        try:
-            await durable
-        except JournalFull:
-            raise NotSwitched(_FULL.reason) from None
 
     async def _carry_out(self, command: Command) -> Outcome:
         began = time.monotonic()
@@ -249,11 +221,7 @@ class Execution:
         """Record and switch: ON in this order, OFF and the safe state without waiting for the disk."""
         durable = self._intend(command)
         if command.on and self._planner.relays[command.relay].safe is not True:
-            if durable is None:
-                return _FULL
-            try:
-                await durable
-            except JournalFull:
+            if not await _on_disk(durable):
                 return _FULL
             if self._newest.get(command.relay) is not command:
                 return _NEWER
@@ -307,7 +275,7 @@ class Execution:
         milliseconds = None if began is None else round((time.monotonic() - began) * 1000, 1)
         self._audit.outcome(command, self._settings[relay].device, outcome, milliseconds, intended=intended)
         known = self._planner.inputs(relay, uptime_seconds()) if inputs is None else inputs
-        self._remember(Decision(self._clock.now()[0], command, outcome, milliseconds, known))
+        self.decisions.add(Decision(self._clock.now()[0], command, outcome, milliseconds, known))
         log.info(
             "relay",
             relay=relay,
@@ -319,9 +287,12 @@ class Execution:
         self._news()
         return outcome
 
-    def _remember(self, made: Decision) -> None:
-        """Keep a decision for `why`; one that only repeats the last takes its place."""
-        decisions = self.decisions[made.command.relay]
-        if decisions and decisions[0].repeated_by(made):
-            made = made._replace(times=decisions.popleft().times + 1)
-        decisions.appendleft(made)
+
+async def _on_disk(durable: Durable | None) -> bool:
+    """Wait for a commit; tell whether what it was to have is there."""
+    try:
+        if durable is not None:
+            await durable
+    except JournalFull:
+        return False
+    return durable is not None

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_energy.relays.actor import Actor
-    from edge_energy.relays.execution import Decision
+    from edge_energy.relays.decisions import Decision
     from edge_energy.relays.state import RelayState
 
 
