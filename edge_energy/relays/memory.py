@@ -23,6 +23,7 @@ OFFS = "off/"
 """Of keys in the journal's state, with the relay behind them."""
 
 
+SOON = 0.25  # seconds until it is on disk, together with the outcome that brought it about
 KEPT = (ENDS, LEASES, CUT_OUTS, OFFS)
 
 
@@ -78,7 +79,7 @@ class Memory:
     def _keep(self, key: str, kept: Any) -> None:
         if kept != self._kept.get(key):
             with suppress(JournalFull):  # then it is tried again the next time
-                self._recorder.record([], 0, {key: kept})
+                self._recorder.record([], SOON, {key: kept})
                 self._kept[key] = kept
 
     def lease(self, relay: str) -> dict[str, Any] | None:

@@ -75,10 +75,8 @@ class Rules:
         state = self.relays[relay]
         if cut_out := self._cut_out(relay, state, now, latched=latched):
             return Demand(False, cut_out, Origin.SAFETY, urgent=True)
-        heating = state.heating.verdict(now)
-        unsafe = heating.reason if heating.stale else state.meter_lost(now)
-        if unsafe and state.safe is not None:
-            return Demand(state.safe, f"safe state: {unsafe}", Origin.SAFETY, urgent=True)
+        if (blind := _blind(state, now)) and state.safe is not None:
+            return Demand(state.safe, f"safe state: {blind}", Origin.SAFETY, urgent=True)
         for _, ledger in self.budgets:
             if relay in ledger.shed:
                 return Demand(False, f"budget: {self._shed.get(relay, '')}", Origin.SAFETY)
@@ -119,10 +117,7 @@ class Rules:
 
     def _unsafe(self, state: RelayState, now: float) -> str:
         """Return why nothing would cut it out."""
-        if state.safe is True:
-            return ""
-        heating = state.heating.verdict(now)
-        return heating.reason if heating.stale else state.meter_lost(now)
+        return "" if state.safe is True else _blind(state, now)
 
     def _resting(self, state: RelayState, now: float) -> str:
         rest = state.rests(now)
@@ -171,3 +166,9 @@ class Rules:
             pending=state.switching is True and state.output is not True,
             may_on=not (state.latched or state.rests(now) or self._unsafe(state, now) or self._excluded(relay)),
         )
+
+
+def _blind(state: RelayState, now: float) -> str:
+    """Return why nobody knows what a relay does to its load: its thermometer or its meter says nothing."""
+    heating = state.heating.verdict(now)
+    return heating.reason if heating.stale else state.meter_lost(now)
