@@ -12,7 +12,7 @@ import orjson
 import structlog
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge_energy.clock import uptime
+from edge_energy.clock import uptime_seconds
 from edge_energy.devices import shelly_rpc
 from edge_energy.errors import JournalFull, Unavailable
 from edge_energy.journal.reader import Reader
@@ -127,7 +127,7 @@ class MqttSource(Outward):
     def _ours(self, message: Message) -> bool:
         """Take a message on a topic of our own; tell whether that is all there is to do with it."""
         if message.topic != self._marker_topic:
-            return self.exchange.take(message, uptime() / 1e9)
+            return self.exchange.take(message, uptime_seconds())
         if message.payload == self._marker:
             self.exchange.backlog_over = True
             self._marker_back.set()
@@ -187,7 +187,7 @@ class MqttSource(Outward):
             session_present=connection.session_present,
         )
         self.exchange.backlog_over = intake.live_now
-        self.exchange.listening(uptime() / 1e9)
+        self.exchange.listening(uptime_seconds())
         if intake.live_now:
             self._keep_live()
         self.routes.shelly.forget_asked()
@@ -258,7 +258,7 @@ class MqttSource(Outward):
             while self.exchange.backlog_over:
                 await asyncio.sleep(LISTEN_EVERY)
                 if not connection.paused:
-                    self.exchange.backlog_over = self.exchange.listening(uptime() / 1e9)
+                    self.exchange.backlog_over = self.exchange.listening(uptime_seconds())
 
     async def _ask_shellies(self) -> None:
         """Ask devices that are heard by MQTT only for everything: by themselves they tell what changes."""

@@ -308,7 +308,7 @@ async def test_after_a_standstill_letters_are_old_until_the_marker_is_back(
 ) -> None:
     """A process that was stopped, or a machine that slept, finds commands that have waited in the network."""
     now = [100.0]
-    monkeypatch.setattr(module, "uptime", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr(module, "uptime_seconds", lambda: now[0])
     monkeypatch.setattr(module, "LISTEN_EVERY", 0.0)
     bench = Bench(journal)
     box = bench.source.letterbox = Box()
@@ -378,7 +378,7 @@ async def test_what_a_pause_held_back_is_old(
 ) -> None:
     """While the disk is behind nothing is read; a loop that runs and reads has no such gap."""
     now = [100.0]
-    monkeypatch.setattr(module, "uptime", lambda: int(now[0] * 1e9))
+    monkeypatch.setattr(module, "uptime_seconds", lambda: now[0])
     monkeypatch.setattr(module, "LISTEN_EVERY", 0.0)
     bench = Bench(journal)
     box = bench.source.letterbox = Box()
