@@ -49,6 +49,10 @@ class NotSwitched(EdgeEnergyError):  # noqa: N818 - a state of the world
     """
 
 
+class SwitchedElsewhere(NotSwitched):
+    """Somebody else switched the relay, at the device or by another program; it is in the other state."""
+
+
 class TooLarge(EdgeEnergyError):  # noqa: N818 - as above
     """The far side wants smaller batches (HTTP 413)."""
 

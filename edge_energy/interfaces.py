@@ -197,6 +197,6 @@ class Relay(Protocol):
     async def renew(self, on: bool, for_: float) -> None:  # noqa: FBT001 - as above
         """Start the device's timer again without a click: only if the relay still is in that state.
 
-        Raises `NotSwitched` where it is in the other one: somebody else switched it, and that must not be undone.
+        Raises `SwitchedElsewhere` where it is in the other one: that must not be undone.
         """
         ...

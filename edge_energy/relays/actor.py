@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_energy.clock import uptime_seconds
-from edge_energy.errors import EdgeEnergyError, NotSwitched, Unavailable
+from edge_energy.errors import EdgeEnergyError, NotSwitched, SwitchedElsewhere, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -124,6 +124,8 @@ class Actor:
             except NotSwitched as error:
                 log.info("the lease is over", relay=self._settings.id, reason=str(error))
                 self._held = None
+                if isinstance(error, SwitchedElsewhere):
+                    self._state.found(not held)
             except Superseded:
                 return
             except Unavailable as error:

@@ -127,6 +127,10 @@ class RelayState:
         self.output, self.since = output, now if self.output is not None else self.since
         return True
 
+    def found(self, output: bool) -> None:  # noqa: FBT001 - a value
+        """Take what the device said when it was asked: no lease has ended that, for it was before its time."""
+        self._doubtful, self.leased_until = output, None
+
     def doubt_over(self, now: float) -> bool | None:
         """Return what was reported while we switched it, or soon after, and is still the last word, if any."""
         return None if self.switching is not None or now - self._confirmed_at < GRACE else self._doubtful

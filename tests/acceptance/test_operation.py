@@ -432,8 +432,12 @@ def test_the_simulation_runs_anywhere_and_leaves_nothing_behind(influxdb: Influx
 
 @pytest.mark.usefixtures("curl")
 def test_the_simulation_takes_the_webhook_that_it_prints_and_has_a_charging_post() -> None:
-    """What a newcomer copies from the screen works as it is; the charging post is read over the network."""
+    """What a newcomer copies from the screen works as it is; the charging post is read and switched."""
     with Household("--duration", "20") as household:
+        switch = shlex.split(household.wait_for_line("edge-energy switch "))
+        switch[0] = str(Path(sys.executable).with_name(switch[0]))
+        switched = partial(subprocess.run, switch, check=False, capture_output=True, text=True)
+        wait_until(lambda: "confirmed" in switched().stdout, 15, "a confirmed switching")
         command = shlex.split(household.wait_for_line("curl "))
         ask = partial(subprocess.run, [*command, "--silent"], check=False, stdout=subprocess.PIPE)
         answer = wait_until(lambda: ask().stdout, 10, "an answer")

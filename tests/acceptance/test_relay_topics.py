@@ -294,10 +294,28 @@ def test_a_flood_is_bounded(mosquitto: Callable[..., Mosquitto], tmp_path: Path)
         assert house.output()
 
 
+def test_what_is_retained_after_a_stop_is_true(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+    """The stop switches loads off; nobody may read ON there until the next start."""
+    with rig(mosquitto(), tmp_path) as house:
+        house.start()
+        assert house.ask("ON")["outcome"] == "confirmed"
+        wait_until(lambda: house.state() == "ON", 20, "its state at the broker")
+        house.daemon.stop()
+        assert not house.output()
+        assert house.state() == "OFF"
+        house.daemon.start()
+
+
 def test_without_relays_nobody_listens(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
-    with rig(mosquitto(), tmp_path, mqtt="relays = false") as house:
+    """And Home Assistant is offered no switch there that would do nothing."""
+    with rig(mosquitto(), tmp_path, more="[homeassistant]\n", mqtt="relays = false") as house:
         house.daemon.start()
         house.daemon.wait_connected()
+        topic = f"homeassistant/device/edge-energy-house-1-{BOILER}/config"
+        components = json.loads(house.broker.receive(topic, 1)[0])["components"]
+        offered = {each["platform"] for each in components.values() if each.keys() != {"platform"}}
+        assert "binary_sensor" in offered
+        assert "switch" not in offered
         assert not [topic for topic in house.daemon.status()["sources"][0]["granted_qos"] if topic.endswith("/set")]
 
 

@@ -16,7 +16,6 @@ import pytest
 
 from edge_energy import client
 from edge_energy.devices.shelly_rpc import device_id
-from edge_energy.relays.state import GRACE
 from tests.conftest import skipped_if_missing
 from tests.servers.base import HOST, accepts, free_port, wait_until
 from tests.servers.daemon import Daemon
@@ -209,7 +208,6 @@ def test_a_hand_at_the_switch_is_told_and_not_undone(tmp_path: Path) -> None:
     """In `status` and as an incident; no renewal of the lease turns it back."""
     with home(tmp_path, lease="3s") as house:
         assert house.switch("on").returncode == 0
-        time.sleep(GRACE + 0.5)  # in which a report may still be from before the command
         edges = house.device.press()["edges"]
         wait_until(lambda: house.report()["wish"]["origin"] == "device", 10, "the hand is noticed")
         assert house.report()["state"] == "OFF"

@@ -20,6 +20,26 @@ SECOND = 10**9
 NOON = 1_790_000_000 * SECOND
 """Some instant (UTC ns) that every test means when it says now."""
 BOOT = "11111111-aaaa-bbbb-cccc-000000000001"
+RELAY_REPORT: dict[str, Any] = {
+    "relay": "shelly-ec62608ab9a4",
+    "name": "Boiler",
+    "device": "shelly-ec62608ab9a4",
+    "state": "ON",
+    "available": True,
+    "output": True,
+    "power": 2400.4,
+    "draws": False,
+    "safe_state": "off",
+    "timer": True,
+    "lease": 120.0,
+    "lease_verified": True,
+    "leased_seconds_left": 80.5,
+    "wish": {"on": True, "origin": "cli", "seconds_left": None, "reason": ""},
+    "blocked": None,
+    "findings": [],
+    "last": None,
+}
+"""What the controller tells of one relay, as `status` gets it."""
 _NOW: Any = object()
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge_energy.live import DeviceState, Live
 from edge_energy.reading import Reading, Values
 from tests.unit.samples import NOON
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def test_an_update_is_seen_at_once_and_keeps_what_it_does_not_say() -> None:
@@ -69,3 +74,21 @@ def test_nothing_is_known_by_an_address_of_this_machine() -> None:
     live.locate("one", "127.0.0.1")
     assert live.devices["one"].address == "127.0.0.1"
     assert live.at("127.0.0.1") is None
+
+
+async def test_who_listens_gets_every_reading_of_these_devices_and_none_after_that() -> None:
+    """In order, each of them, also where several listen to one device."""
+    live = Live()
+    readings = [Reading("plug", NOON + number, {"power": float(number)}) for number in range(3)]
+    with live.listening(["plug", "plug"]) as one, live.listening(["plug", "meter"]) as other:
+        live.update(readings[0])
+        live.update(Reading("lamp", NOON, {"power": 9.0}))
+        live.update(Reading("meter", NOON, {"power": 7.0}))
+        live.update(readings[1])
+    live.update(readings[2])
+    assert _all(one) == readings[:2]
+    assert _all(other) == [readings[0], Reading("meter", NOON, {"power": 7.0}), readings[1]]
+
+
+def _all(queue: asyncio.Queue[Reading]) -> list[Reading]:
+    return [queue.get_nowait() for _ in range(queue.qsize())]

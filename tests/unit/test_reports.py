@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_energy import reports
-from tests.unit.samples import NOON
+from tests.unit.samples import NOON, RELAY_REPORT
 
 SOURCE: dict[str, Any] = {
     "name": "mqtt broker:1883",
@@ -237,26 +237,7 @@ def test_the_server_says_what_became_of_requests() -> None:
 
 # -- relays --------------------------------------------------------------------------------------------------
 
-RELAY: dict[str, Any] = {
-    "relay": "shelly-ec62608ab9a4",
-    "name": "Boiler",
-    "device": "shelly-ec62608ab9a4",
-    "state": "ON",
-    "available": True,
-    "output": True,
-    "power": 2400.4,
-    "draws": False,
-    "safe_state": "off",
-    "timer": True,
-    "lease": 120.0,
-    "lease_verified": True,
-    "leased_seconds_left": 80.5,
-    "wish": {"on": True, "origin": "cli", "seconds_left": None, "reason": ""},
-    "blocked": None,
-    "findings": [],
-    "last": None,
-}
-WISH: dict[str, Any] = RELAY["wish"]
+WISH: dict[str, Any] = RELAY_REPORT["wish"]
 DECISION: dict[str, Any] = {
     "time": NOON,
     "command": "abc",
@@ -272,7 +253,7 @@ DECISION: dict[str, Any] = {
 
 def relay_lines(**changes: Any) -> list[str]:
     """Return what `status` says of a relay."""
-    text = reports.status({**REPORT, "relays": [{**RELAY, **changes}]})
+    text = reports.status({**REPORT, "relays": [{**RELAY_REPORT, **changes}]})
     lines = text.splitlines()
     first = next(number for number, line in enumerate(lines) if "ec62608ab9a4" in line)
     return lines[first : lines.index("", first)]
@@ -309,13 +290,20 @@ def test_a_relay_that_is_well_is_one_line() -> None:
         ({"lease": None, "safe_state": "leave", "lease_verified": False}, "safe state leave, nothing to lease"),
         ({"findings": ["draws nothing", "was switched off"]}, "  ! draws nothing\n  ! was switched off"),
         (
-            {"output": False, "blocked": "min_off: 3 min more", "wish": {**RELAY["wish"], "origin": "schedule"}},
+            {
+                "output": False,
+                "blocked": "min_off: 3 min more",
+                "wish": {**WISH, "origin": "schedule"},
+            },
             "  wished ON by a schedule, not done: min_off: 3 min more",
         ),
-        ({"wish": {**RELAY["wish"], "seconds_left": 1800.0}}, "  wished ON by the command line for 30 min more"),
-        ({"wish": {**RELAY["wish"], "on": False, "origin": "new"}}, "  wished OFF by new"),
         (
-            {"wish": {**RELAY["wish"], "on": False, "origin": "device"}},
+            {"wish": {**WISH, "seconds_left": 1800.0}},
+            "  wished ON by the command line for 30 min more",
+        ),
+        ({"wish": {**WISH, "on": False, "origin": "new"}}, "  wished OFF by new"),
+        (
+            {"wish": {**WISH, "on": False, "origin": "device"}},
             "  wished OFF by its own button or another program",
         ),
     ],
@@ -366,7 +354,7 @@ def test_a_house_without_relays_has_no_lines_on_them() -> None:
 def test_why_tells_what_was_known_then() -> None:
     made = {**DECISION, "time": None, "origin": "http", "verdict": "refused", "milliseconds": None, "inputs": {}}
     decisions = [DECISION, {**made, "on": True, "reason": ""}]
-    text = reports.why({**RELAY, "inputs": {"output": False}, "decisions": decisions})
+    text = reports.why({**RELAY_REPORT, "inputs": {"output": False}, "decisions": decisions})
     assert text.splitlines()[1:] == [
         "  known now: output OFF",
         "",
@@ -376,7 +364,7 @@ def test_why_tells_what_was_known_then() -> None:
         "",
         "date unknown         ON   by HTTP: refused",
     ]
-    repeated = reports.why({**RELAY, "inputs": {}, "decisions": [{**DECISION, "times": 12}]})
+    repeated = reports.why({**RELAY_REPORT, "inputs": {}, "decisions": [{**DECISION, "times": 12}]})
     assert "by safety: confirmed after 1.2 s, 12 times in a row\n" in repeated
-    nothing = reports.why({**RELAY, "inputs": {}, "decisions": []})
+    nothing = reports.why({**RELAY_REPORT, "inputs": {}, "decisions": []})
     assert nothing.splitlines()[1:] == ["", "Nothing was decided about it since the daemon's start."]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from edge_energy.errors import NotSwitched, Unavailable
+from edge_energy.errors import NotSwitched, SwitchedElsewhere, Unavailable
 from edge_energy.relays.drivers.shelly_gen1 import ShellyGen1
 from edge_energy.relays.drivers.shelly_gen1_mqtt import ShellyGen1Mqtt
 from edge_energy.relays.drivers.shelly_gen2 import ShellyGen2
@@ -87,7 +87,7 @@ class Choice:
         async def by(way: Way) -> None:
             state = await way.look()
             if state.output is not on:
-                raise NotSwitched(f"{way.peer} was switched {_word(state)} by somebody else, or by itself")
+                raise SwitchedElsewhere(f"{way.peer} was switched {_word(state)} by somebody else, or by itself")
             await self._tell(way, on, for_)
             await _confirm(way, on)
 

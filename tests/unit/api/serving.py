@@ -32,6 +32,15 @@ RAISED: Mapping[str, Exception] = {
 }
 
 
+def failed(answer: tuple[int, Any], status: int = 400) -> str | None:
+    """Return the parameter that is named in a refusal of this status."""
+    assert answer[0] == status, answer
+    assert answer[1]["status"] == "error"
+    assert answer[1]["error"]
+    parameter: str | None = answer[1].get("parameter")
+    return parameter
+
+
 async def echo(request: web.Request) -> web.StreamResponse:
     """Answer with what came, or raise what the path names."""
     device = request.match_info.get("device", "")

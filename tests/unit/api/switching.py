@@ -7,29 +7,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from edge_energy.relays.command import Command, Origin, Outcome, UnknownRelay, UnknownState, Verdict
+from tests.unit.samples import RELAY_REPORT
 
 if TYPE_CHECKING:
     from edge_energy.api.switches import Switches
 
 BOILER, PUMP, PLUG = "shelly-ec62608ab9a4", "zigbee-0x70ac08fffe5d1a2b", "shelly-a1b2c3"
 BLOCK = f'Plug may not be switched. Add:\n[[relay]]\ndevice = "{PLUG}"\nsafe_state = "off"'
-REPORT = {
-    "relay": BOILER,
-    "name": "Boiler",
-    "device": BOILER,
-    "output": True,
-    "power": 2400.0,
-    "draws": False,
-    "safe_state": "off",
-    "timer": True,
-    "lease": 120.0,
-    "lease_verified": True,
-    "leased_seconds_left": 80.5,
-    "wish": None,
-    "blocked": None,
-    "findings": [],
-    "last": None,
-}
+REPORT = RELAY_REPORT | {"relay": BOILER, "device": BOILER}
 
 
 class Controller:

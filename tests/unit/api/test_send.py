@@ -21,7 +21,7 @@ from edge_energy.errors import UnreadablePayload
 from edge_energy.relays import mqtt_command
 from edge_energy.relays.command import Origin, Outcome, Verdict
 from tests.fuzz_corpus.hostile import PAYLOADS
-from tests.unit.api.serving import serving, until
+from tests.unit.api.serving import failed, serving, until
 from tests.unit.api.switching import BLOCK, BOILER, REPORT, Controller
 
 if TYPE_CHECKING:
@@ -60,15 +60,6 @@ async def bench(role: str | None = "operator") -> AsyncIterator[Bench]:
     ):
         yield Bench(session, controller)
         controller.may_end.set()
-
-
-def failed(answer: tuple[int, Any], status: int = 400) -> str | None:
-    """Return the parameter that is named in a refusal of this status."""
-    assert answer[0] == status, answer
-    assert answer[1]["status"] == "error"
-    assert answer[1]["error"]
-    parameter: str | None = answer[1].get("parameter")
-    return parameter
 
 
 async def test_a_command_is_sent_and_its_id_told() -> None:

@@ -23,7 +23,7 @@ from edge_energy.live import Live
 from edge_energy.reading import Reading
 from edge_energy.ways import MOST_DEVICES, MOST_NAMES, Ways
 from tests.fuzz_corpus.hostile import PAYLOADS
-from tests.unit.api.serving import raw, serving
+from tests.unit.api.serving import failed, raw, serving
 from tests.unit.samples import NOON, SECOND, running_journal
 from tests.unit.sources.mqtt.recorder import Disk, Instant, SetClock, turns
 
@@ -78,15 +78,6 @@ async def asked(disk: Disk, times: int = 1) -> None:
 
 def recorded(disk: Disk) -> list[tuple[str, int | None, Any]]:
     return [(entry.device, entry.time, orjson.loads(entry.body)) for entry in disk.entries]
-
-
-def failed(answer: tuple[int, Any], status: int = 400) -> str | None:
-    """Return the parameter that is named in a refusal of this status."""
-    assert answer[0] == status, answer
-    assert answer[1]["status"] == "error"
-    assert answer[1]["error"]
-    parameter: str | None = answer[1].get("parameter")
-    return parameter
 
 
 async def test_what_was_answered_200_is_in_the_journal_as_it_was_sent(tmp_path: Path) -> None:

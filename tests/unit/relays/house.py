@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from edge_energy.clock import Clock, uptime
 from edge_energy.config import Settings
-from edge_energy.errors import NotSwitched
+from edge_energy.errors import SwitchedElsewhere
 from edge_energy.interfaces import READING
 from edge_energy.journal.reader import Reader
 from edge_energy.live import Live
@@ -63,7 +63,7 @@ class Driver:
         """See `interfaces.Relay`."""
         await self._call("renew", on, for_)
         if self.output is not on:
-            raise NotSwitched("somebody switched it")
+            raise SwitchedElsewhere("somebody switched it")
         self._start(for_)
 
     def press(self) -> None:

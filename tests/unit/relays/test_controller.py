@@ -350,6 +350,21 @@ async def test_a_hand_at_the_switch_is_not_undone(tmp_path: Path) -> None:
         assert not driver.output
 
 
+async def test_a_hand_that_only_a_renewal_finds_is_known_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that told nothing of it: what the renewal was answered is as true as a report, and no lease's end."""
+    monkeypatch.setattr("edge_energy.relays.state.GRACE", 0.1)
+    monkeypatch.setattr("edge_energy.relays.controller.LOOK", 0.1)
+    driver = Driver()
+    async with house(tmp_path, settings({"device": HEATER, "lease": "2s"}), {HEATER: driver}) as home:
+        home.tell(HEATER, output=False)
+        await home.switch(HEATER, True, Origin.CLI)
+        driver.press()
+        await home.until(lambda: home.controller.state(HEATER) == "OFF")
+        wish = home.controller.report()[0]["wish"]
+        assert (wish["on"], wish["origin"]) == (False, "device")
+        assert not driver.output
+
+
 async def test_of_a_device_that_is_away_nothing_is_claimed(tmp_path: Path) -> None:
     """Its timer or a hand may have switched it; who shows it as OFF would not know."""
     async with house(tmp_path, settings(ONE)) as home:

@@ -303,13 +303,19 @@ async def test_letters_are_fresh_once_the_backlog_is_over(journal: Journal) -> N
     assert bench.source.status()["unreadable"] == bench.source.status()["recorded"] == 0
 
 
-async def test_after_a_standstill_letters_are_old_until_the_marker_is_back(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that was stopped, or a machine that slept, finds commands that have waited in the network."""
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the uptime (s) in its one element, for the test to move on; the source looks at it all the time."""
     now = [100.0]
     monkeypatch.setattr(module, "uptime_seconds", lambda: now[0])
     monkeypatch.setattr(module, "LISTEN_EVERY", 0.0)
+    return now
+
+
+async def test_after_a_standstill_letters_are_old_until_the_marker_is_back(
+    journal: Journal, now: list[float]
+) -> None:
+    """A process that was stopped, or a machine that slept, finds commands that have waited in the network."""
     bench = Bench(journal)
     box = bench.source.letterbox = Box()
     line = Line(session_present=False)
@@ -373,13 +379,8 @@ async def test_who_is_known_at_this_broker(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_what_a_pause_held_back_is_old(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch, *, paused: bool
-) -> None:
+async def test_what_a_pause_held_back_is_old(journal: Journal, now: list[float], *, paused: bool) -> None:
     """While the disk is behind nothing is read; a loop that runs and reads has no such gap."""
-    now = [100.0]
-    monkeypatch.setattr(module, "uptime_seconds", lambda: now[0])
-    monkeypatch.setattr(module, "LISTEN_EVERY", 0.0)
     bench = Bench(journal)
     box = bench.source.letterbox = Box()
     line = Line(session_present=False)
