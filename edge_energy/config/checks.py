@@ -42,6 +42,23 @@ def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
     yield from _named_twice(sources, "tuya", lambda table: (_text(table, "device"),), "device")
     yield from _brokers(sources)
     yield from relay_checks.conflicts(sources)
+    yield from _forwarding(sources)
+
+
+def _forwarding(sources: Sources) -> Iterator[tuple[Location, str]]:
+    for name in ("influxdb", "kafka", "pubsub"):
+        if sources.get((name, "order")) == "strict" and sources.get((name, "replay_rate")) is not None:
+            text = 'expected only with order = "live_first": in strict order what is new waits for what is old'
+            yield (name, "replay_rate"), text
+    wants = {key: _true(sources.get(("cloud", key))) for key in ("allow_commands", "publish_commands")}
+    if wants["allow_commands"] and not (sources.get(("kafka",)) or sources.get(("pubsub",))):
+        yield ("cloud", "allow_commands"), "expected only with [kafka] or [pubsub], by which commands come"
+    if wants["publish_commands"] and not sources.get(("pubsub",)):
+        yield ("cloud", "publish_commands"), "expected only with [pubsub], where they are published"
+
+
+def _true(value: object) -> bool:
+    return str(value).lower() in ("true", "1", "yes", "on")
 
 
 def _named_twice(

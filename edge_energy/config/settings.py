@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
-from edge_energy.config import kinds, values
+from edge_energy.config import kinds
 from edge_energy.config.brokers import Mqtt
 from edge_energy.config.checks import conflicts
+from edge_energy.config.forwarding import Cloud, Influxdb, Kafka, Pubsub
 from edge_energy.config.network import Http, Shelly
 from edge_energy.config.problems import explain, line, where
 from edge_energy.config.relays import Budget, Homeassistant, Interlock, Relay, Schedule
@@ -37,34 +37,6 @@ class Journal(Table):
 
     max_size: kinds.Size = kinds.amount("1GiB", "16MiB", "16TiB")
     keep: kinds.Duration = kinds.span("7d", "0s", "3650d")
-
-
-class Influxdb(Table):
-    """The InfluxDB 2 server that gets every reading."""
-
-    url: kinds.Url = kinds.text(
-        "http://127.0.0.1:8086", 'an address like "http://127.0.0.1:8086", without user name, ? and #'
-    )
-    org: kinds.Text = kinds.text("home")
-    bucket: kinds.Text = kinds.text("energy")
-    token: SecretStr = kinds.text(..., "the API token, printable characters without spaces")
-    gzip: bool | None = kinds.switch(default=None)
-    batch_size: kinds.Number = kinds.number(1000, 1, 50000)
-    batch_age: kinds.Duration = kinds.span("250ms", "0s", "1h")
-    timeout: kinds.Duration = kinds.span("10s", "100ms", "5m")
-
-    @field_validator("token")
-    @classmethod
-    def _header(cls, value: SecretStr) -> SecretStr:
-        # It becomes part of an HTTP header.
-        if not value.get_secret_value() or not all("!" <= c <= "~" for c in value.get_secret_value()):
-            raise ValueError
-        return value
-
-    @property
-    def use_gzip(self) -> bool:
-        """Whether to compress: it costs time, and saves nothing on the way to the same machine."""
-        return not values.loopback(urlsplit(self.url).hostname or "") if self.gzip is None else self.gzip
 
 
 class Settings(Table):
@@ -96,6 +68,9 @@ class Settings(Table):
     )
     homeassistant: Homeassistant | None = kinds.text(None, "a table: [homeassistant]")
     influxdb: Influxdb | None = kinds.text(None, "a table: [influxdb]")
+    kafka: Kafka | None = kinds.text(None, "a table: [kafka]")
+    pubsub: Pubsub | None = kinds.text(None, "a table: [pubsub]")
+    cloud: Cloud = kinds.text(Cloud(), "a table: [cloud]")
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

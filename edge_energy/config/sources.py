@@ -34,7 +34,14 @@ ALIASES: dict[str, Location] = {
     "INFLUXDB_ORG": ("influxdb", "org"),
     "INFLUXDB_BUCKET": ("influxdb", "bucket"),
     "INFLUXDB_TOKEN": ("influxdb", "token"),
+    "KAFKA_BROKER": ("kafka", "brokers"),
+    "KAFKA_TOPIC": ("kafka", "readings_topic"),
 }
+_NAMED_AFTER_US: dict[Location, str] = {
+    ("kafka", "group"): "edge-energy-",
+    ("pubsub", "send_command_subscription"): "send_command-",
+}
+"""Settings that each appliance has for itself, unless they are set: a prefix, and the id of the appliance."""
 
 
 def config_path(option: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -131,6 +138,9 @@ def _machine(sources: Sources, environ: Mapping[str, str]) -> None:
     brokers = sources.get(("mqtt",))
     for index in range(len(brokers) if isinstance(brokers, list) else 0):
         sources.default(("mqtt", index, "client_id"), f"edge-energy-{appliance}")
+    for location, prefix in _NAMED_AFTER_US.items():
+        if isinstance(sources.get(location[:-1]), dict):
+            sources.default(location, f"{prefix}{appliance}")
 
 
 def _system_timezone(environ: Mapping[str, str]) -> str | None:

@@ -72,6 +72,18 @@ def host(value: str) -> str:
     raise ValueError
 
 
+def brokers(value: str) -> str:
+    """Return Kafka brokers, each a host name or address with its port, with commas between them."""
+    found = []
+    for part in value.split(","):
+        name, colon, port = part.strip().rpartition(":")
+        if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError
+        known = host(name)
+        found.append(f"[{known}]:{port}" if ":" in known else f"{known}:{port}")
+    return ",".join(found)
+
+
 def address(value: str) -> str:
     """Return an IP address in its usual form."""
     try:

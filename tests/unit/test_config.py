@@ -604,7 +604,7 @@ def test_the_sample_loads_as_it_is() -> None:
 
 def test_the_sample_loads_with_everything_switched_on(daemon: Daemon) -> None:
     text = re.sub(r"(?m)^#(?=\S)", "", SAMPLE.read_text("utf-8"))
-    settings = daemon.load(re.sub(r"/etc/edge-energy/\w+\.(pem|key)", "/dev/null", text))
+    settings = daemon.load(re.sub(r"/etc/edge-energy/[\w-]+\.(pem|key)", "/dev/null", text))
     assert len(settings.mqtt) == 2
     assert settings.mqtt[1].key_file == Path("/dev/null")
     assert settings.influxdb is not None
@@ -612,6 +612,10 @@ def test_the_sample_loads_with_everything_switched_on(daemon: Daemon) -> None:
     assert (settings.http.devices[0].device, settings.shelly[0].poll, len(settings.tuya)) == ("boiler", 60, 2)
     assert [relay.lease for relay in settings.relay] == [120, 120]
     assert settings.homeassistant is not None
+    assert settings.kafka is not None
+    assert settings.kafka.brokers == "kafka1.example.org:9092,kafka2.example.org:9092"
+    assert settings.pubsub is not None
+    assert settings.pubsub.send_command_subscription == "send_command-house-1"
 
 
 def test_the_sample_and_the_models_have_the_same_settings() -> None:
@@ -624,6 +628,8 @@ def test_the_sample_and_the_models_have_the_same_settings() -> None:
 
 REQUIRED = {
     "influxdb": ["token"],
+    "kafka": ["brokers"],
+    "pubsub": ["project"],
     "mqtt.sensors": ["topic", "device"],
     "http.devices": ["device"],
     "shelly": ["host"],

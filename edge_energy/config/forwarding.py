@@ -1,0 +1,134 @@
+"""The tables of the far sides that get entries, and of the commands that come back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from edge_energy.config import kinds, values
+from edge_energy.config.sources import DEFAULT_ID
+from edge_energy.config.table import Table, pem_file
+
+SEND_COMMAND = "send_command"
+_ORDER = "live_first"
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+_TOPIC_WORDS = "1 to 249 letters, digits, . _ -"
+_RESOURCE = r"^[A-Za-z][A-Za-z0-9._~%+-]{2,254}$"
+_RESOURCE_WORDS = "3 to 255 letters, digits, - . _ ~ % +, beginning with a letter"
+_MOST_PER_SECOND = 1_000_000.0
+
+
+class Forwarding(Table):
+    """What every far side has: in which order it gets entries, and how fast it gets those of an outage."""
+
+    order: Literal["live_first", "strict"] = kinds.choice(_ORDER, "strict")
+    replay_rate: kinds.Real = kinds.real(0.0, 0, _MOST_PER_SECOND, "entries a second")
+
+
+class Influxdb(Forwarding):
+    """The InfluxDB 2 server that gets every reading."""
+
+    url: kinds.Url = kinds.text(
+        "http://127.0.0.1:8086", 'an address like "http://127.0.0.1:8086", without user name, ? and #'
+    )
+    org: kinds.Text = kinds.text("home")
+    bucket: kinds.Text = kinds.text("energy")
+    token: SecretStr = kinds.text(..., "the API token, printable characters without spaces")
+    gzip: bool | None = kinds.switch(default=None)
+    batch_size: kinds.Number = kinds.number(1000, 1, 50000)
+    batch_age: kinds.Duration = kinds.span("250ms", "0s", "1h")
+    timeout: kinds.Duration = kinds.span("10s", "100ms", "5m")
+
+    @field_validator("token")
+    @classmethod
+    def _header(cls, value: SecretStr) -> SecretStr:
+        # It becomes part of an HTTP header.
+        if not value.get_secret_value() or not all("!" <= c <= "~" for c in value.get_secret_value()):
+            raise ValueError
+        return value
+
+    @property
+    def use_gzip(self) -> bool:
+        """Whether to compress: it costs time, and saves nothing on the way to the same machine."""
+        return not values.loopback(urlsplit(self.url).hostname or "") if self.gzip is None else self.gzip
+
+
+class Kafka(Forwarding):
+    """The Kafka cluster that gets every entry."""
+
+    brokers: kinds.Brokers = kinds.text(..., 'host names with ports, like "kafka1:9092, kafka2:9092"')
+    readings_topic: str = Field("shelly_data", pattern=_TOPIC, description=_TOPIC_WORDS)
+    commands_topic: str = Field("commands", pattern=_TOPIC, description=_TOPIC_WORDS)
+    incidents_topic: str = Field("incidents", pattern=_TOPIC, description=_TOPIC_WORDS)
+    appliance_topic: str = Field("appliance", pattern=_TOPIC, description=_TOPIC_WORDS)
+    send_command_topic: str = Field(SEND_COMMAND, pattern=_TOPIC, description=_TOPIC_WORDS)
+    group: kinds.Text = kinds.text(f"edge-energy-{DEFAULT_ID}")
+    tls: bool = kinds.switch(default=False)
+    ca_file: kinds.AbsolutePath | None = kinds.pem()
+    cert_file: kinds.AbsolutePath | None = kinds.pem()
+    key_file: kinds.AbsolutePath | None = kinds.pem(validate_default=True)
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = kinds.choice(
+        "SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"
+    )
+    username: kinds.Text | None = kinds.text(None)
+    password: SecretStr | None = kinds.text(None, "a text in quotes, if there is a username", validate_default=True)
+    compression: Literal["zstd", "lz4", "gzip", "snappy", "none"] = kinds.choice(
+        "zstd", "lz4", "gzip", "snappy", "none"
+    )
+    batch_size: kinds.Number = kinds.number(5000, 1, 50000)
+    batch_age: kinds.Duration = kinds.span("1s", "0s", "1h")
+    timeout: kinds.Duration = kinds.span("30s", "1s", "5m")
+    replay_rate: kinds.Real = kinds.real(7.0, 0, _MOST_PER_SECOND, "entries a second")
+
+    @field_validator("ca_file", "cert_file", "key_file")
+    @classmethod
+    def _tls_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        return pem_file(value, info)
+
+    @field_validator("password")
+    @classmethod
+    def _both(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "username" in info.data and (info.data["username"] is None) != (value is None):
+            raise ValueError("expected username and password together")
+        return value
+
+
+class Pubsub(Forwarding):
+    """The Google Cloud project whose Pub/Sub topics get every entry."""
+
+    project: str = Field(
+        ..., pattern=r"^[a-z][a-z0-9.:-]{4,98}[a-z0-9]$", description="the id of a Google Cloud project"
+    )
+    readings_topic: str = Field("shelly_data", pattern=_RESOURCE, description=_RESOURCE_WORDS)
+    commands_topic: str = Field("commands", pattern=_RESOURCE, description=_RESOURCE_WORDS)
+    incidents_topic: str = Field("incidents", pattern=_RESOURCE, description=_RESOURCE_WORDS)
+    appliance_topic: str = Field("appliance", pattern=_RESOURCE, description=_RESOURCE_WORDS)
+    send_command_topic: str = Field(SEND_COMMAND, pattern=_RESOURCE, description=_RESOURCE_WORDS)
+    send_command_subscription: str = Field(
+        f"{SEND_COMMAND}-{DEFAULT_ID}", pattern=_RESOURCE, description=_RESOURCE_WORDS
+    )
+    credentials: SecretStr | None = kinds.text(None, "the JSON key of a service account")
+    batch_size: kinds.Number = kinds.number(1000, 1, 1000)
+    batch_age: kinds.Duration = kinds.span("1s", "0s", "1h")
+    timeout: kinds.Duration = kinds.span("30s", "1s", "5m")
+    replay_rate: kinds.Real = kinds.real(7.0, 0, _MOST_PER_SECOND, "entries a second")
+
+    @field_validator("credentials")
+    @classmethod
+    def _service_account(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            key = json.loads(value.get_secret_value())  # its error is a ValueError that names no value
+            if not isinstance(key, dict) or key.get("type") != "service_account":
+                raise ValueError
+        return value
+
+
+class Cloud(Table):
+    """What the cloud may do here, and what we ask of it."""
+
+    allow_commands: bool = kinds.switch(default=False)
+    publish_commands: bool = kinds.switch(default=False)
