@@ -52,7 +52,8 @@ lock: $(DEPENDENCIES) ## resolve every dependency anew into config/lock/
 	for extra in simulation kafka pubsub zigbee; do \
 		$(COMPILE) --constraint .venv/all.txt --extra $$extra --output-file config/lock/$$extra.txt || exit; \
 	done
-	$(COMPILE) --constraint .venv/all.txt --extra simulation --group dev --output-file config/lock/dev.txt
+	$(COMPILE) --constraint .venv/all.txt --extra simulation --extra kafka --extra pubsub --group dev \
+		--output-file config/lock/dev.txt
 
 clean: ## remove what was made here; the servers' cache stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

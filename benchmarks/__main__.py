@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import backlog, latency, report, start, throughput, wear, webhook
+from benchmarks import backlog, forwarding, latency, report, start, throughput, wear, webhook
 from benchmarks.load import TOPICS
 from benchmarks.options import Options
 from benchmarks.surroundings import RECEIVE_MAXIMUM, Surroundings
@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Surroundings, Options], Iterator[Figure]]] = {
     "latency": latency.measure,
     "start": start.measure,
     "webhook": webhook.measure,
+    "kafka": forwarding.measure,
 }
 
 
@@ -53,7 +54,7 @@ BENCHMARKS: dict[str, Callable[[Surroundings, Options], Iterator[Figure]]] = {
     help="Where the journals lie: on the device whose writes are to be counted, not in memory.",
 )
 def main(names: tuple[str, ...], *, quick: bool, record: bool, directory: Path, **numbers: int) -> None:
-    """Measure everything, or the benchmarks NAME: throughput, slow-disk, backlog, wear, latency, start, webhook."""
+    """Measure everything, or NAME: throughput, slow-disk, backlog, wear, latency, start, webhook, kafka."""
     options = Options.make(quick=quick, **numbers)
     where = surroundings(directory, options)
     print("\n".join(where), flush=True)
@@ -72,7 +73,9 @@ def surroundings(directory: Path, options: Options) -> list[str]:
     """Return, in words, where and with what was measured."""
     mount = _output("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(directory))
     broker = _output(str(mosquitto.find()), "-h").partition("\n")[0]
-    packages = ", ".join(f"{name} {version(name)}" for name in ("paho-mqtt", "orjson", "aiohttp", "influxdb-client"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("paho-mqtt", "orjson", "aiohttp", "influxdb-client", "confluent-kafka")
+    )
     return [
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores {_processor()}, Linux {_kernel()}, journal on "
         f"{mount or 'an unknown file system'}, load average {os.getloadavg()[0]:.1f} before",

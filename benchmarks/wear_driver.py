@@ -159,7 +159,7 @@ class Driver:
             )
             if self._committing.done():
                 self._committing.result()
-            while (batch := await self._outbox.read(BATCH)) is not None:
+            while (batch := await self._outbox.new.read(BATCH)) is not None:
                 self._outbox.confirm(batch)
             self._write_back()
 

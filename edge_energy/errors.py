@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 
 class EdgeEnergyError(Exception):
     """Base of everything this program raises on purpose."""
@@ -34,12 +39,13 @@ class Rejected(EdgeEnergyError):  # noqa: N818 - as above
     """The far side understood and refused at least one of these entries; sending them again cannot help.
 
     `certain` says that the refusal names the data itself (a field-type conflict), so that it never counts
-    towards "the far side is wrong".
+    towards "the far side is wrong". `accepted` are the positions of those that it has confirmed all the same.
     """
 
-    def __init__(self, reason: str, *, certain: bool = False) -> None:
+    def __init__(self, reason: str, *, certain: bool = False, accepted: Collection[int] = ()) -> None:
         super().__init__(reason)
         self.certain = certain
+        self.accepted = accepted
 
 
 class NotSwitched(EdgeEnergyError):  # noqa: N818 - a state of the world
@@ -54,7 +60,11 @@ class SwitchedElsewhere(NotSwitched):
 
 
 class TooLarge(EdgeEnergyError):  # noqa: N818 - as above
-    """The far side wants smaller batches (HTTP 413)."""
+    """The far side wants smaller batches (HTTP 413); `accepted` as in `Rejected`."""
+
+    def __init__(self, reason: str, *, accepted: Collection[int] = ()) -> None:
+        super().__init__(reason)
+        self.accepted = accepted
 
 
 class UnreadablePayload(EdgeEnergyError):  # noqa: N818 - as above

@@ -113,19 +113,43 @@ class Recorder(Protocol):
         ...
 
 
-class Outbox(Protocol):
-    """One sink's view of the journal: what it still owes.
+class Lane(Protocol):
+    """A part of what a sink owes, read in the order in which it was recorded, ahead of being confirmed."""
 
-    Reading runs ahead of confirming; `rewind` goes back to the oldest unconfirmed entry, as does a restart of
-    the process, so every entry is delivered at least once.
-    """
-
-    async def wait(self, count: int = 1) -> None:
-        """Wait until at least `count` positions are owed and unread."""
+    def unread(self) -> int:
+        """Return how many positions are owed and not read yet; only news can make it more."""
         ...
 
     async def read(self, limit: int) -> Batch | None:
         """Return the next entries of one owed range, or None where nothing is left unread."""
+        ...
+
+
+class Outbox(Protocol):
+    """One sink's view of the journal: what it still owes.
+
+    Reading runs ahead of confirming; `rewind` goes back to the oldest unconfirmed entry, as does a restart of
+    the process, so every entry is delivered at least once. What is owed at a rewind is the `backlog`, but for what
+    is only seconds old: that, and what is recorded later, is `new`. Both can be delivered side by side. Where strict
+    order is wanted everything is `new`.
+    """
+
+    @property
+    def backlog(self) -> Lane:
+        """What was owed at the last rewind."""
+        ...
+
+    @property
+    def new(self) -> Lane:
+        """What was recorded after it."""
+        ...
+
+    async def news(self) -> None:
+        """Wait for the next commit, or for the date becoming known."""
+        ...
+
+    def owes(self, position: int) -> bool:
+        """Tell whether the entry at a position was neither confirmed nor set aside."""
         ...
 
     def confirm(self, batch: Batch) -> None:
@@ -137,7 +161,7 @@ class Outbox(Protocol):
         ...
 
     def rewind(self) -> None:
-        """Read again from the oldest unconfirmed entry."""
+        """Read again from the oldest unconfirmed entry; `backlog` and `new` are others from now on."""
         ...
 
 

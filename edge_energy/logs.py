@@ -39,6 +39,8 @@ def configure(level: str, *, json: bool | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=False,  # or a change of the level would not reach the loggers in use
     )
+    # gRPC writes to stderr by itself; it looks at this once, when it is imported, which is later.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[_Forward()], level=max(number, logging.WARNING), force=True)
     logging.captureWarnings(capture=True)

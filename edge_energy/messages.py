@@ -5,7 +5,7 @@ Source: CloudEvents 1.0, "Kafka Protocol Binding", binary content mode; the same
 
 from __future__ import annotations
 
-from time import gmtime, strftime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -32,7 +32,10 @@ class Message(NamedTuple):
 
 
 class Messages:
-    """Makes messages of entries. One event has one `ce_id` for ever: journal id and position."""
+    """Makes messages of entries. One event has one `ce_id` for ever: journal id and position.
+
+    Each sink has its own: it remembers the second that it has just written, and Kafka's works in a thread.
+    """
 
     def __init__(self, appliance: str, journal_id: str) -> None:
         self._journal_id = journal_id
@@ -57,7 +60,7 @@ class Messages:
         """Return an instant as RFC 3339 has it, to the millisecond, or to the microsecond where it is finer."""
         second, nanoseconds = divmod(time, 1_000_000_000)
         if second != self._second:  # nearly always that of the entry before
-            self._second, self._prefix = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._second, self._prefix = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
         microseconds = nanoseconds // 1000
         if microseconds % 1000:
             return f"{self._prefix}.{microseconds:06}Z"

@@ -36,6 +36,7 @@ class Status:
     def __init__(self, appliance: str, journal: Journal, live: Live, clock: Clock, collector: Collector) -> None:
         self.sources: Sequence[Source] = ()
         self.servers: Sequence[Source] = ()
+        self.inboxes: Sequence[Source] = ()
         self.outbound: OutboundSockets | None = None
         self.relays: Controller | None = None
         self.deliveries: Sequence[Delivery] = ()
@@ -78,7 +79,8 @@ class Status:
                 "not_recorded": self._collector.not_recorded,
             },
             "relays": [] if self.relays is None else self.relays.report(),
-            "sinks": [await self._sink(delivery) for delivery in self.deliveries],
+            "commands": [self._source(inbox) for inbox in self.inboxes],
+            "sinks": [await self.sink(delivery) for delivery in self.deliveries],
             "journal": await self.journal(),
         }
 
@@ -95,7 +97,8 @@ class Status:
     def _source(self, source: Source) -> dict[str, Any]:
         return {**self._component(source), **source.status()}
 
-    async def _sink(self, delivery: Delivery) -> dict[str, Any]:
+    async def sink(self, delivery: Delivery) -> dict[str, Any]:
+        """Return how the delivery to one sink goes."""
         outbox = self._journal.outboxes[delivery.name]
         oldest = outbox.debt.oldest()
         seconds = None
@@ -107,6 +110,8 @@ class Status:
             **self._component(delivery),
             "lag_entries": outbox.lag(),
             "lag_seconds": seconds if outbox.lag() else 0.0,
+            "backlog_entries": outbox.backlog.unread(),
+            "replay_rate": delivery.replay_rate,
             "delivered": delivery.delivered,
             "set_aside": delivery.set_aside,
             "last_success_seconds_ago": None if last is None else round(time.monotonic() - last, 1),

@@ -33,8 +33,10 @@ class Outage:
 class Supervisor:
     """Runs one component for ever. An outage is one log line when it begins and one when it ends."""
 
-    def __init__(self, component: Component) -> None:
+    def __init__(self, component: Component, longest_wait: float = LONGEST_WAIT) -> None:
+        """`longest_wait` (s) is the most between two attempts."""
         self.component = component
+        self._longest_wait = longest_wait
         self.outage: Outage | None = None
         self.last_error: str | None = None
 
@@ -96,7 +98,7 @@ class Supervisor:
     def _pause(self) -> float:
         """Return an exponential wait with jitter, so that what failed together does not come back together."""
         attempts = self.outage.attempts if self.outage else 1
-        longest: float = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempts - 1, 10))
+        longest: float = min(self._longest_wait, FIRST_WAIT * 2 ** min(attempts - 1, 10))
         return random.uniform(0.5, 1.0) * longest  # noqa: S311
 
     async def _watch(self) -> None:

@@ -49,5 +49,5 @@ async def in_thread(function: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(tell, error)
 
-    threading.Thread(target=work, name="mqtt-connect", daemon=True).start()
+    threading.Thread(target=work, name="blocking", daemon=True).start()
     await done

@@ -1,4 +1,4 @@
-"""The real servers as fixtures: each test gets brokers and a bucket of its own."""
+"""The real servers as fixtures: each test gets brokers, a bucket, topics of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 from tests.servers import curl as curl_program
 from tests.servers.base import MissingError, require
 from tests.servers.influxdb import InfluxDB
+from tests.servers.kafka import Kafka
 from tests.servers.mosquitto import Mosquitto
+from tests.servers.pubsub import Pubsub
 from tests.servers.shelly import SimulatedShelly
 
 if TYPE_CHECKING:
@@ -66,6 +68,43 @@ def influxdb(influxdb_server: InfluxDB) -> Iterator[InfluxDB]:
     influxdb_server.resume()
     if not influxdb_server.running:
         influxdb_server.start()
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[Kafka]:
+    with skipped_if_missing():
+        server = Kafka()
+    with server:
+        yield server
+
+
+@pytest.fixture
+def kafka(kafka_server: Kafka) -> Iterator[Kafka]:
+    """Give the session's broker with new, empty topics; a test may kill it."""
+    kafka_server.fresh_topics()
+    yield kafka_server
+    kafka_server.resume()
+    if not kafka_server.running:
+        kafka_server.start()
+
+
+@pytest.fixture(scope="session")
+def pubsub_server() -> Iterator[Pubsub]:
+    with skipped_if_missing():
+        server = Pubsub()
+    with server:
+        yield server
+
+
+@pytest.fixture
+def pubsub(pubsub_server: Pubsub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pubsub]:
+    """Give the session's emulator with a new project, and let Google's clients talk to it; a test may kill it."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_server.host)
+    pubsub_server.fresh_project()
+    yield pubsub_server
+    pubsub_server.resume()
+    if not pubsub_server.running:
+        pubsub_server.start()
 
 
 @pytest.fixture

@@ -1,27 +1,32 @@
-"""`/send`: switches a relay for whoever has a token that may; `/relays`: how they all are."""
+"""`/send`: switches a relay for whoever has a token that may; `/relays`: how they all are.
+
+What is not here is published for the appliance that has it, where the configuration says so.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from edge_energy.api.answers import BadRequest, failure, json_response, ok, retry_after
+from edge_energy.api.elsewhere import SENT, Elsewhere
 from edge_energy.api.guard import TOKEN
 from edge_energy.api.switches import asked_duration, asked_name, only
 from edge_energy.devices.payload import parse
-from edge_energy.relays.command import ID, Origin, UnknownRelay, Verdict
+from edge_energy.relays.command import ID, Origin, UnknownDevice, UnknownRelay, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_energy.api.elsewhere import Publisher
     from edge_energy.api.switches import Switches
     from edge_energy.relays.command import Command, Outcome
 
 MOST_PENDING = 64  # commands
 LONGEST_WAIT = 30.0  # seconds
-SENT = "command sent"
 STATUS: Mapping[Verdict, int] = {
     Verdict.CONFIRMED: 200,
     Verdict.REFUSED: 409,
@@ -32,10 +37,12 @@ STATUS: Mapping[Verdict, int] = {
 _BUSY_RETRY = 5  # seconds
 
 
-def send_application(switches: Switches) -> web.Application:
-    """Return the route behind /send."""
-    application = web.Application()
-    application.router.add_post("", _Sending(switches).receive)
+def send_application(switches: Switches, publisher: Publisher | None = None) -> web.Application:
+    """Return the route behind /send; with a publisher, commands for what is not here are its."""
+    application, elsewhere = web.Application(), None if publisher is None else Elsewhere(publisher)
+    if elsewhere is not None:
+        application.on_cleanup.append(elsewhere.close)
+    application.router.add_post("", _Sending(switches, elsewhere).receive)
     return application
 
 
@@ -51,14 +58,23 @@ def relays_application(switches: Switches) -> web.Application:
 
 
 class _Sending:
-    def __init__(self, switches: Switches) -> None:
+    def __init__(self, switches: Switches, elsewhere: Elsewhere | None) -> None:
         self._switches = switches
+        self._elsewhere = elsewhere
         self._pending: dict[str, tuple[Command, asyncio.Task[Outcome]]] = {}
         """By id: what is not done yet."""
 
     async def receive(self, request: web.Request) -> web.Response:
         wait = _wait(request)
-        command = self._command(await _body(request), request)
+        body = await _body(request)
+        try:
+            command = self._command(body, request)
+        except UnknownDevice as error:
+            if self._elsewhere is None:
+                raise BadRequest(str(error), "device_id", 404) from None
+            return await self._elsewhere.send(_published(body), waiting=wait is not None)
+        except UnknownRelay as error:
+            raise BadRequest(str(error), "device_id", 404) from None
         task = self._submit(command)
         if wait is None:
             return json_response({"status": SENT, "command_id": command.id})
@@ -73,6 +89,7 @@ class _Sending:
         return _answer(command, task.result())
 
     def _command(self, body: dict[str, Any], request: web.Request) -> Command:
+        """Return the command in a body that is checked here. Raises `BadRequest` and `UnknownRelay`."""
         only(body, "device_id", "switch", "for", "command_id")
         name = asked_name(body.get("device_id"), "device_id")
         if type(body.get("switch")) is not bool:
@@ -82,10 +99,7 @@ class _Sending:
             more |= {"id": _command_id(body["command_id"]), "foreign": True}
         if (token := request[TOKEN]) is not None:
             more["reason"] = f"asked for with token {token.id} {token.name}".rstrip()
-        try:
-            return self._switches.command(name, body["switch"], Origin.HTTP, **more)
-        except UnknownRelay as error:
-            raise BadRequest(str(error), "device_id", 404) from None
+        return self._switches.command(name, body["switch"], Origin.HTTP, **more)
 
     def _submit(self, command: Command) -> asyncio.Task[Outcome]:
         """Have a command carried out, once: the same one sent again is the one at work."""
@@ -100,6 +114,14 @@ class _Sending:
         self._pending[command.id] = command, task
         task.add_done_callback(lambda _: self._pending.pop(command.id, None))
         return task
+
+
+def _published(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what others get of a body that was checked; with an id, by which they know it if it comes twice."""
+    seconds = asked_duration(body.get("for"))
+    found = {"device_id": body["device_id"], "switch": body["switch"]}
+    found["command_id"] = body.get("command_id") or secrets.token_hex(8)
+    return found if seconds is None else {**found, "for": seconds}
 
 
 def _answer(command: Command, outcome: Outcome) -> web.Response:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_energy import __version__, reports
-from edge_energy.cli import daemon, journal, relays, shelly, tokens
+from edge_energy.cli import daemon, forward, journal, relays, shelly, tokens
 from edge_energy.cli.common import ask, config_option, json_option, show, socket_option
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.version_option(__version__, prog_name="edge-energy")
 def main() -> None:
-    """Meter and switch a house: every reading through a durable journal to InfluxDB."""
+    """Meter and switch a house: every reading through a durable journal to InfluxDB, Kafka and Pub/Sub."""
 
 
 @main.command()
@@ -46,5 +46,5 @@ def devices(socket: Path | None, config: Path | None, as_json: bool) -> None:  #
 shelly.shelly.add_command(relays.test_lease)
 for command in (daemon.run, daemon.check, daemon.simulate, relays.switch, relays.why):
     main.add_command(command)
-for group in (journal.journal, tokens.token, shelly.shelly):
+for group in (journal.journal, forward.forward, tokens.token, shelly.shelly):
     main.add_command(group)

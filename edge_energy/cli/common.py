@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlencode
@@ -13,14 +14,21 @@ from edge_energy import client, reports
 from edge_energy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from edge_energy.config import Settings
 
 EX_FAILURE = 1
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
-PATIENCE = {"/shelly/adopt": 180.0, "/shelly/discover": 45.0, "/relays/switch": 60.0, "/relays/test-lease": 90.0}
+PATIENCE = {
+    "/shelly/adopt": 180.0,
+    "/shelly/discover": 45.0,
+    "/relays/switch": 60.0,
+    "/relays/test-lease": 90.0,
+    "/forward/create-topics": 60.0,
+    "/forward/test": 310.0,
+}
 """Seconds for what takes the daemon long: slow devices, a restart, and a minute until a reading comes."""
 
 config_option = click.option(
@@ -55,8 +63,21 @@ def exit_with_problems(error: ConfigError) -> NoReturn:
 def ask(socket: Path | None, config: Path | None, method: str, target: str, body: Any = None) -> Any:
     """Ask the daemon, or say why that is not possible and exit."""
     patience = PATIENCE.get(target.partition("?")[0])
-    try:
+    with _explained():
         return client.ask(socket or client.find_socket(config), method, target, body, patience)
+
+
+def stream(socket: Path | None, config: Path | None, target: str) -> Iterator[Any]:
+    """Ask the daemon for what it tells line by line, until it ends or the user presses Ctrl-C."""
+    with _explained(), suppress(KeyboardInterrupt):
+        yield from client.stream(socket or client.find_socket(config), target)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say why the daemon cannot be asked, and exit."""
+    try:
+        yield
     except client.NoDaemon as error:
         click.echo(str(error), err=True)
         sys.exit(EX_UNAVAILABLE)

@@ -79,7 +79,7 @@ class Kafka(Forwarding):
     compression: Literal["zstd", "lz4", "gzip", "snappy", "none"] = kinds.choice(
         "zstd", "lz4", "gzip", "snappy", "none"
     )
-    batch_size: kinds.Number = kinds.number(5000, 1, 50000)
+    batch_size: kinds.Number = kinds.number(2000, 1, 50000)
     batch_age: kinds.Duration = kinds.span("1s", "0s", "1h")
     timeout: kinds.Duration = kinds.span("30s", "1s", "5m")
     replay_rate: kinds.Real = kinds.real(7.0, 0, _MOST_PER_SECOND, "entries a second")
@@ -112,7 +112,7 @@ class Pubsub(Forwarding):
         f"{SEND_COMMAND}-{DEFAULT_ID}", pattern=_RESOURCE, description=_RESOURCE_WORDS
     )
     credentials: SecretStr | None = kinds.text(None, "the JSON key of a service account")
-    batch_size: kinds.Number = kinds.number(1000, 1, 1000)
+    batch_size: kinds.Number = kinds.number(500, 1, 1000)
     batch_age: kinds.Duration = kinds.span("1s", "0s", "1h")
     timeout: kinds.Duration = kinds.span("30s", "1s", "5m")
     replay_rate: kinds.Real = kinds.real(7.0, 0, _MOST_PER_SECOND, "entries a second")
@@ -120,10 +120,14 @@ class Pubsub(Forwarding):
     @field_validator("credentials")
     @classmethod
     def _service_account(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            key = json.loads(value.get_secret_value())  # its error is a ValueError that names no value
-            if not isinstance(key, dict) or key.get("type") != "service_account":
-                raise ValueError
+        if value is None:
+            return value
+        try:
+            key = json.loads(value.get_secret_value())
+        except ValueError:
+            key = None
+        if not isinstance(key, dict) or key.get("type") != "service_account":
+            raise ValueError
         return value
 
 

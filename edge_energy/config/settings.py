@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from edge_energy.config import kinds
 from edge_energy.config.brokers import Mqtt
 from edge_energy.config.checks import conflicts
+from edge_energy.config.extras import lacking
 from edge_energy.config.forwarding import Cloud, Influxdb, Kafka, Pubsub
 from edge_energy.config.network import Http, Shelly
 from edge_energy.config.problems import explain, line, where
@@ -85,7 +86,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
             explain(Settings, e, sources.origin(where(e)), sources.get(where(e)))
             for e in error.errors(include_url=False, include_input=False)
         ]
-    problems += [line(sources.origin(place), place, text) for place, text in conflicts(sources)]
+    wrong = [*conflicts(sources), *lacking(sources)]
+    problems += [line(sources.origin(place), place, text) for place, text in wrong]
     if problems or settings is None:
         raise ConfigError(problems)
     return settings

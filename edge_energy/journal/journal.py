@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
@@ -13,7 +14,7 @@ import structlog
 from edge_energy.errors import JournalFull
 from edge_energy.journal.files import RESERVE, WAL_ALLOWANCE
 from edge_energy.journal.opening import Lock, open_store
-from edge_energy.journal.outbox import SinkOutbox
+from edge_energy.journal.outbox import RECENT, SinkOutbox
 from edge_energy.journal.reader import Extract, Reader
 from edge_energy.journal.store import Commit
 
@@ -117,6 +118,8 @@ class Journal:
         self._reader: Reader
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
+        self._recent: deque[tuple[float, int]] = deque()
+        """(monotonic s of a commit, newest position before it), of the last `RECENT` seconds."""
         self._writable = asyncio.Event()
         self._unreadable: list[tuple[int | None, str, str, bytes]] = []
         self._cursors_saved = time.monotonic()
@@ -149,10 +152,10 @@ class Journal:
             self._writer.shutdown()
             self._lock.release()
 
-    async def outbox(self, sink: str) -> SinkOutbox:
+    async def outbox(self, sink: str, *, strict: bool = False) -> SinkOutbox:
         """Return a sink's view. A sink never seen before owes everything there is and everything to come."""
         pending = await self.query(Reader.pending, sink)
-        self.outboxes[sink] = SinkOutbox(self, sink, pending or [(1, None)])
+        self.outboxes[sink] = SinkOutbox(self, sink, pending or [(1, None)], strict=strict)
         self.outboxes[sink].dirty = pending is None
         return self.outboxes[sink]
 
@@ -229,9 +232,16 @@ class Journal:
         self.counters.entries += len(commit.entries)
         if saved:
             self._cursors_saved = time.monotonic()
-        self.newest = newest
+        self._note(newest)
         group.durable.resolve(None)
         self._tell()
+
+    def _note(self, newest: int) -> None:
+        now = time.monotonic()
+        self._recent.append((now, self.newest))
+        while self._recent[0][0] < now - RECENT:
+            self._recent.popleft()
+        self.newest = newest
 
     def _add_cursors(self, commit: Commit) -> list[SinkOutbox]:
         """Let the cursors that moved ride on this commit, if it is time."""
@@ -314,6 +324,11 @@ class Journal:
         """Call a method of the reader in its thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader_thread, method, self._reader, *parameters)
+
+    def newest_before(self, seconds: float) -> int:
+        """Return which position was the newest so long ago; of more than `RECENT` seconds nothing is known."""
+        since = time.monotonic() - seconds
+        return next((before for at, before in self._recent if at >= since), self.newest)
 
     async def wait_for_news(self) -> None:
         """Wait for the next commit, or for the date becoming known."""

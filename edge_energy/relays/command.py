@@ -21,6 +21,10 @@ class UnknownRelay(EdgeEnergyError):  # noqa: N818 - what the caller asks for, n
     """Nobody can switch that; the reason says what to do."""
 
 
+class UnknownDevice(UnknownRelay):
+    """There is nothing here that is called so; it may be somewhere else."""
+
+
 class UnknownState(EdgeEnergyError):  # noqa: N818 - a state of the world
     """To toggle a relay, its state has to be known."""
 

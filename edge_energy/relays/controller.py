@@ -16,7 +16,8 @@ from edge_energy.errors import NotSwitched, Unavailable
 from edge_energy.reading import Reading
 from edge_energy.relays import lease_test, reporting
 from edge_energy.relays.actor import Actor
-from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, UnknownRelay, UnknownState
+from edge_energy.relays.audit import ANOTHER
+from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, UnknownDevice, UnknownRelay, UnknownState
 from edge_energy.relays.execution import Execution
 from edge_energy.relays.state import Wish
 from edge_energy.relays.watch import STILL_DRAWS
@@ -82,7 +83,10 @@ class Controller:
         return list(self._settings)
 
     def resolve(self, name: str) -> str:
-        """Return the relay of an id or a friendly name. Raises `UnknownRelay`, which says what to do."""
+        """Return the relay of an id or a friendly name.
+
+        Raises `UnknownRelay`, which says what to do; `UnknownDevice`, which is one, for what is not here at all.
+        """
         if name in self._settings:
             return name
         named = {device for device, state in self._live.devices.items() if state.name == name}
@@ -92,17 +96,17 @@ class Controller:
         if found:
             raise UnknownRelay(f"{name} has several relays: name one of {', '.join(sorted(found))}")
         device = next(iter(named), name)
+        if device not in self._live.devices:
+            here = self._live.devices.keys() | {settings.device for settings in self._settings.values()}
+            error = UnknownRelay if device.partition("_")[0] in here else UnknownDevice  # an output, or all of it
+            raise error(f"no device is called {name}: {LISTED}")
         if not device.startswith(SWITCHABLE):
-            known = device in self._live.devices
-            why = "cannot be switched: only Shelly devices and those of Zigbee2MQTT can" if known else ""
-            raise UnknownRelay(f"{name} {why}" if why else f"no device is called {name}: {LISTED}")
-        if device in self._live.devices:
-            raise UnknownRelay(
-                f"{name} may not be switched: there is no [[relay]] block for it. Add to the configuration:\n"
-                f'[[relay]]\ndevice = "{device}"\nsafe_state = "off"  # or "on" or "leave": where it is to be '
-                "when this appliance stops or fails"
-            )
-        raise UnknownRelay(f"no device is called {name}: {LISTED}")
+            raise UnknownRelay(f"{name} cannot be switched: only Shelly devices and those of Zigbee2MQTT can")
+        raise UnknownRelay(
+            f"{name} may not be switched: there is no [[relay]] block for it. Add to the configuration:\n"
+            f'[[relay]]\ndevice = "{device}"\nsafe_state = "off"  # or "on" or "leave": where it is to be '
+            "when this appliance stops or fails"
+        )
 
     def command(self, relay: str, on: bool | None, origin: Origin, **more: Any) -> Command:  # noqa: FBT001
         """Make a command of now; `on` None toggles. Raises `UnknownRelay` and `UnknownState`."""
@@ -125,6 +129,11 @@ class Controller:
     def refuse(self, command: Command, reason: str) -> Outcome:
         """Record a command that is not even looked at."""
         return self._execution.refuse(command, reason)
+
+    def record_again(self, command: Command, outcome: Outcome) -> None:
+        """Record an outcome that a full disk may have kept out of the journal."""
+        device = self._settings[command.relay].device
+        self._audit.outcome(command, device, outcome, intended=outcome.reason != ANOTHER)
 
     def state(self, relay: str) -> str:
         """Return what may be told to others: ON, OFF, or None where that is not known or not believed."""

@@ -218,14 +218,19 @@ class Execution:
         return None
 
     async def _record_and_switch(self, command: Command, end: float | None) -> Outcome:
-        """Record and switch: ON in this order, OFF and the safe state without waiting for the disk."""
+        """Record and switch: ON in this order, OFF and the safe state without waiting for the disk.
+
+        The cloud delivers again what a crash interrupted, and then it has to be known: there OFF waits too, but for
+        no space.
+        """
         durable = self._intend(command)
-        if command.on and self._planner.relays[command.relay].safe is not True:
-            if not await _on_disk(durable):
+        risky = command.on and self._planner.relays[command.relay].safe is not True
+        if risky or command.origin is Origin.CLOUD:
+            if not await _on_disk(durable) and risky:
                 return _FULL
             if self._newest.get(command.relay) is not command:
                 return _NEWER
-            if uptime_seconds() >= command.expires:
+            if risky and uptime_seconds() >= command.expires:
                 return Outcome(Verdict.EXPIRED, "the disk was too slow to record it in time")
         return await self._switch(command, end)
 

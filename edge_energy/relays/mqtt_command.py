@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from edge_energy.devices import payload as json_payload
+from edge_energy.devices.payload import parse as parse_json
 from edge_energy.errors import UnreadablePayload
-from edge_energy.relays.command import ID, duration_of
+from edge_energy.relays import fields
+from edge_energy.relays.fields import LARGEST
 
-LARGEST = 1024  # bytes
 EXPECTED = (
     'expected ON, OFF or JSON like {"state": "ON", "id": "my-1", "for": "30m", "issued": "<ISO 8601>", '
     '"expires": "<ISO 8601>"}'
@@ -48,17 +47,17 @@ def parse(payload: bytes) -> Wanted:
     try:
         if text[:1] != b"{":
             return Wanted(_state(text.decode(errors="replace")))
-        body = json_payload.parse(text)
-        id_ = _id(body)
+        body = parse_json(text)
+        id_ = fields.id_(body, "id")
         return _wanted(body, id_)
     except UnreadablePayload as error:
         raise NotUnderstood(str(error), id_) from None
 
 
 def _wanted(body: dict[str, Any], id_: str | None) -> Wanted:
-    if unknown := body.keys() - _KEYS:
-        raise UnreadablePayload(f"unknown key {min(unknown)[:64]!r}: {EXPECTED}")
-    return Wanted(_state(body.get("state")), id_, _for(body), _time(body, "issued"), _time(body, "expires"))
+    fields.only(body, _KEYS, EXPECTED)
+    state = _state(body.get("state"))
+    return Wanted(state, id_, fields.for_(body), fields.time(body, "issued"), fields.time(body, "expires"))
 
 
 def _state(value: object) -> bool:
@@ -66,39 +65,3 @@ def _state(value: object) -> bool:
     if on is None:
         raise UnreadablePayload(f"neither ON nor OFF: {EXPECTED}")
     return on
-
-
-def _id(body: dict[str, Any]) -> str | None:
-    value = body.get("id")
-    if value is not None and (type(value) is not str or not ID.fullmatch(value)):
-        raise UnreadablePayload("id: expected a text of 1 to 64 letters, digits, . _ : -")
-    return value
-
-
-def _for(body: dict[str, Any]) -> float | None:
-    value = body.get("for")
-    if value is None:
-        return None
-    try:
-        return duration_of(value)
-    except ValueError:
-        raise UnreadablePayload('for: expected seconds or a text like "30m", from 0.1s to 365d') from None
-
-
-def _time(body: dict[str, Any], key: str) -> float | None:
-    value = body.get(key)
-    if value is None:
-        return None
-    time = _moment(value) if type(value) is str else json_payload.timestamp(value)
-    if time is None:
-        raise UnreadablePayload(f'{key}: expected seconds since 1970, or a time like "2026-11-21T18:00:00+01:00"')
-    return time / 1e9
-
-
-def _moment(text: str) -> int | None:
-    """Return UTC nanoseconds. Not of a local time: taken for UTC, a command would be good for hours too long."""
-    try:
-        known = datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return None
-    return json_payload.timestamp(text) if known else None

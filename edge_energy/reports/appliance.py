@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edge_energy.reports import forwarding
 from edge_energy.reports.entries import journal
 from edge_energy.reports.relays import relays
-from edge_energy.reports.words import duration, moment, table, values
+from edge_energy.reports.words import connection, duration, moment, table, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,9 @@ def status(report: dict[str, Any]) -> str:
     if switchable := report.get("relays"):
         lines += ["", *relays(switchable)]
     for sink in report["sinks"]:
-        lines += ["", *_sink(sink)]
+        lines += ["", *forwarding.sink(sink)]
+    for inbox in report["commands"]:
+        lines += ["", *forwarding.commands(inbox)]
     if not report["sinks"]:
         lines += ["", "No sink is configured: readings stay in the journal."]
     return "\n".join([*lines, "", journal(report["journal"])])
@@ -45,14 +48,6 @@ def devices(report: list[dict[str, Any]]) -> str:
     return table(rows)
 
 
-def _connection(part: dict[str, Any]) -> str:
-    if part["connected"]:
-        return "connected"
-    if part["unavailable_seconds"] is not None:
-        return f"NOT CONNECTED for {duration(part['unavailable_seconds'])}: {part['last_error']}"
-    return "connecting"
-
-
 def _heard(source: dict[str, Any]) -> str:
     ago = source["last_message_seconds_ago"]
     return "nothing heard yet" if ago is None else f"last message {duration(ago)} ago"
@@ -61,7 +56,7 @@ def _heard(source: dict[str, Any]) -> str:
 def _shelly(source: dict[str, Any]) -> list[str]:
     known = f"{source['device']}, firmware {source['firmware']}" if source["device"] else "not identified yet"
     lines = [
-        f"{source['name']}  {_connection(source)}{' by ' + source['way'] if source['way'] else ''}, {_heard(source)}",
+        f"{source['name']}  {connection(source)}{' by ' + source['way'] if source['way'] else ''}, {_heard(source)}",
         f"  {known}; {_counts(source)}",
     ]
     if source["throttled"]:
@@ -98,7 +93,7 @@ def _http(server: dict[str, Any]) -> list[str]:
         ", ".join(f"{count} {_ANSWERED[kind]}" for kind, count in server["requests"].items()) or "no request yet"
     )
     lines = [
-        f"{server['name']}  {'listening' if server['connected'] else _connection(server)}: {answers}; "
+        f"{server['name']}  {'listening' if server['connected'] else connection(server)}: {answers}; "
         f"now {server['connections']} connected and {server['websockets']} by WebSocket"
     ]
     if server["rate_limited"]:
@@ -111,7 +106,7 @@ def _http(server: dict[str, Any]) -> list[str]:
 def _mqtt(source: dict[str, Any]) -> list[str]:
     received = source["received_qos"]
     lines = [
-        f"{source['name']}  {_connection(source)} (MQTT {source['protocol'] or '?'}), {_heard(source)}",
+        f"{source['name']}  {connection(source)} (MQTT {source['protocol'] or '?'}), {_heard(source)}",
         f"  received {received['1']} at QoS 1, {received['0']} at QoS 0; recorded {source['recorded']}, "
         f"live {source['live']}, backlog {source['backlog']}",
         f"  redelivered {source['redelivered']}, repeated {source['repeated']}, retained {source['retained']}, "
@@ -140,17 +135,3 @@ def _mqtt(source: dict[str, Any]) -> list[str]:
 
 
 _SOURCES: dict[str, Callable[[dict[str, Any]], list[str]]] = {"mqtt": _mqtt, "shelly": _shelly, "http": _http}
-
-
-def _sink(sink: dict[str, Any]) -> list[str]:
-    lag = sink["lag_seconds"]
-    behind = f", {duration(lag)}" if lag else ""
-    lines = [
-        f"{sink['name']}  {_connection(sink)}, delivered {sink['delivered']}, "
-        f"lag {sink['lag_entries']} entries{behind}"
-    ]
-    if sink["set_aside"]:
-        lines.append(f"  ! {sink['set_aside']} entries refused and set aside: see `edge-energy journal rejections`")
-    if sink["last_error"] and sink["connected"]:
-        lines.append(f"  last error: {sink['last_error']}")
-    return lines

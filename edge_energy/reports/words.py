@@ -72,6 +72,15 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def connection(part: dict[str, Any]) -> str:
+    """Return whether a component's peer answers, or since when it does not, and why."""
+    if part["connected"]:
+        return "connected"
+    if part["unavailable_seconds"] is not None:
+        return f"NOT CONNECTED for {duration(part['unavailable_seconds'])}: {part['last_error']}"
+    return "connecting"
+
+
 def size(count: float) -> str:
     """Return a size in binary units."""
     for unit in ("B", "KiB", "MiB"):

@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import json
 import pkgutil
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+import orjson
 import pytest
 
 from edge_energy import sinks
 from edge_energy.config import Influxdb
+from edge_energy.config import Kafka as KafkaSettings
+from edge_energy.config import Pubsub as PubsubSettings
+from edge_energy.config.values import duration
 from edge_energy.errors import Rejected, TooLarge, Unavailable
 from edge_energy.interfaces import APPLIANCE, INCIDENT
+from edge_energy.messages import Messages
 from edge_energy.sinks.influxdb import LONGEST_RETRY_AFTER, InfluxdbSink
+from edge_energy.sinks.kafka import KafkaSink
+from edge_energy.sinks.pubsub import PubsubSink
+from tests.contract.grpc_proxy import GrpcProxy
+from tests.servers import kcat
+from tests.servers.kafka_proxy import ProduceProxy
 from tests.servers.proxy import FaultProxy
 from tests.unit.samples import NOON, SECOND, entry
 
@@ -23,6 +35,8 @@ if TYPE_CHECKING:
 
     from edge_energy.interfaces import Entry, Sink
     from tests.servers.influxdb import InfluxDB
+    from tests.servers.kafka import Kafka
+    from tests.servers.pubsub import Pubsub
 
 SOON = 10.0
 Stored = set[tuple[str, int, str, float | bool]]
@@ -42,6 +56,10 @@ class FarSide(Protocol):
 
     def stored(self) -> Stored:
         """Return all that has arrived, as often as it is there."""
+        ...
+
+    def contents(self, *entries: Entry) -> Stored:
+        """Return what is stored of these entries."""
         ...
 
     def stop(self) -> None:
@@ -78,6 +96,10 @@ class InfluxdbFarSide:
         """Return what is in the bucket."""
         return {(row["device"], row["_time"], row["_field"], row["_value"]) for row in self.rows()}
 
+    def contents(self, *entries: Entry) -> Stored:
+        """Return everything, to the nanosecond."""
+        return {(e.device, e.time, name, value) for e in entries for name, value in e.body.items()}
+
     def stop(self) -> None:
         """Kill it."""
         self.server.kill()
@@ -87,7 +109,116 @@ class InfluxdbFarSide:
         self.server.start()
 
 
-FAR_SIDES: dict[type, str] = {InfluxdbSink: "influxdb_far_side"}
+class PubsubFarSide:
+    """The Pub/Sub emulator."""
+
+    def __init__(self, server: Pubsub, proxy: GrpcProxy) -> None:
+        self.proxy = proxy
+        self.conflict = {"text": "x" * 10_000_000}
+        self.server = server
+        self.events: dict[str, dict[str, Any]] = {}
+
+    def sink(self, **settings: Any) -> PubsubSink:
+        """Return a sink that publishes through the proxy."""
+        timeout = max(1.0, duration(settings.get("timeout", "2s")))
+        found = PubsubSettings.model_validate({"project": self.server.project, "timeout": timeout})
+        return PubsubSink(found, Messages("house-1", "journal"))
+
+    def stored(self) -> Stored:
+        """Return what the topic's subscription has got; the same event twice must have the same id."""
+        for message in self.server.pull("shelly_data"):
+            event, body = message.attributes["ce_id"], orjson.loads(message.data)
+            assert self.events.setdefault(event, body) == body
+        found = {json.dumps(body) for body in self.events.values()}
+        assert len(found) == len(self.events)
+        return {
+            (body["device"], nanoseconds(body["timestamp"]), name, value)
+            for body in self.events.values()
+            for name, value in body.items()
+            if name not in ("device", "timestamp", "more")
+        }
+
+    def contents(self, *entries: Entry) -> Stored:
+        """Return what a message can carry: microseconds, and a value under the name of its own field as another."""
+        return {
+            (e.device, e.time // 1000 * 1000, {"device": "device_"}.get(name, name), value)
+            for e in entries
+            for name, value in e.body.items()
+        }
+
+    def stop(self) -> None:
+        """Kill it, with all that it has."""
+        self.server.kill()
+
+    def start(self) -> None:
+        """Start it, empty."""
+        self.server.start()
+        self.server.create_topic("shelly_data")
+        self.server.create_subscription("shelly_data", "shelly_data")
+
+
+class KafkaProxy(ProduceProxy):
+    """`requests` counts connections as well: a client that hangs does not come as far as its first message."""
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests += 1
+        await super()._connected(reader, writer)
+
+    def drop_answer(self, times: int | None = None) -> None:
+        """Lose answers until the sink loses its patience: it asks again by itself after half of its timeout."""
+        self.drop_responses(2 * (times or 1), cut=False)
+
+
+class KafkaFarSide:
+    """Apache Kafka 3.9."""
+
+    def __init__(self, server: Kafka, proxy: KafkaProxy) -> None:
+        self.proxy = proxy
+        self.conflict = {"text": "x" * 1_100_000}
+        self.server = server
+
+    def sink(self, **settings: Any) -> KafkaSink:
+        """Return a sink that writes through the proxy."""
+        where = {"brokers": self.server.proxied_brokers, **self.server.topics}
+        timeout = max(2.0, duration(settings.get("timeout", "5s")))
+        found = KafkaSettings.model_validate({**where, "timeout": timeout})
+        return KafkaSink(found, Messages("house-1", "journal"), "edge-energy-house-1")
+
+    def stored(self) -> Stored:
+        """Return what is in the topic; the same event twice must have the same id, and another a different one."""
+        events: dict[str, bytes] = {}
+        for record in kcat.read(self.server, self.server.topics["readings_topic"]):
+            assert events.setdefault(record.headers["ce_id"], record.payload) == record.payload
+        assert len({*events.values()}) == len(events)
+        return {
+            (body["device"], nanoseconds(body["timestamp"]), name, value)
+            for body in map(orjson.loads, events.values())
+            for name, value in body.items()
+            if name not in ("device", "timestamp")
+        }
+
+    def contents(self, *entries: Entry) -> Stored:
+        """Return what a message can carry: microseconds, and a value under the name of its own field as another."""
+        return {
+            (e.device, e.time // 1000 * 1000, {"device": "device_"}.get(name, name), value)
+            for e in entries
+            for name, value in e.body.items()
+        }
+
+    def stop(self) -> None:
+        """Kill it."""
+        self.server.kill()
+
+    def start(self) -> None:
+        """Start it on its data."""
+        self.server.start()
+
+
+FAR_SIDES: dict[type, str] = {
+    InfluxdbSink: "influxdb_far_side",
+    KafkaSink: "kafka_far_side",
+    PubsubSink: "pubsub_far_side",
+}
 """Every sink, and the fixture that brings its far side."""
 
 
@@ -97,14 +228,29 @@ def influxdb_far_side(influxdb: InfluxDB) -> Iterator[InfluxdbFarSide]:
         yield InfluxdbFarSide(influxdb, proxy)
 
 
+@pytest.fixture
+def kafka_far_side(kafka: Kafka) -> Iterator[KafkaFarSide]:
+    with KafkaProxy(kafka) as proxy:
+        yield KafkaFarSide(kafka, proxy)
+
+
+@pytest.fixture
+def pubsub_far_side(pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch) -> Iterator[PubsubFarSide]:
+    with GrpcProxy(pubsub.port) as proxy:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"{proxy.host}:{proxy.port}")
+        yield PubsubFarSide(pubsub, proxy)
+
+
 @pytest.fixture(params=FAR_SIDES.values())
 def far_side(request: pytest.FixtureRequest) -> FarSide:
     found: FarSide = request.getfixturevalue(request.param)
     return found
 
 
-def contents(*entries: Entry) -> Stored:
-    return {(e.device, e.time, name, value) for e in entries for name, value in e.body.items()}
+def nanoseconds(timestamp: str) -> int:
+    """Return UTC nanoseconds of what a message says."""
+    moment = datetime.fromisoformat(timestamp)
+    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
 
 
 def some(count: int) -> list[Entry]:
@@ -137,7 +283,7 @@ async def test_what_was_written_is_there(far_side: FarSide) -> None:
     """`write` returns when the far side has every entry, with its own time to the nanosecond."""
     entries = some(1_500)
     await write(far_side.sink(), *entries)
-    assert far_side.stored() == contents(*entries)
+    assert far_side.stored() == far_side.contents(*entries)
 
 
 async def test_writing_again_has_no_further_effect(far_side: FarSide) -> None:
@@ -147,7 +293,7 @@ async def test_writing_again_has_no_further_effect(far_side: FarSide) -> None:
         for batch in (entries, entries[:5], entries[5:], entries):
             await sink.write(batch)
     await write(far_side.sink(), *entries)
-    assert far_side.stored() == contents(*entries)
+    assert far_side.stored() == far_side.contents(*entries)
 
 
 async def test_a_lost_answer_is_an_outage_and_repeating_is_safe(far_side: FarSide) -> None:
@@ -157,7 +303,7 @@ async def test_a_lost_answer_is_an_outage_and_repeating_is_safe(far_side: FarSid
     with pytest.raises(Unavailable):
         await write(far_side.sink(), *entries)
     await write(far_side.sink(), *entries)
-    assert far_side.stored() == contents(*entries)
+    assert far_side.stored() == far_side.contents(*entries)
 
 
 @pytest.mark.parametrize("fault", ["refuse", "hang", "cut", "stop"])
@@ -173,7 +319,7 @@ async def test_a_far_side_that_is_away_is_unavailable(far_side: FarSide, fault: 
                     await sink.write([entry(2)])
                 far_side.proxy.ok()
                 await sink.write([entry(2)])
-            assert far_side.stored() == contents(entry(1), entry(2))
+            assert far_side.stored() == far_side.contents(entry(1), entry(2))
             return
         disturb: Callable[[], None] = far_side.stop if fault == "stop" else getattr(far_side.proxy, fault)
         disturb()
@@ -183,7 +329,7 @@ async def test_a_far_side_that_is_away_is_unavailable(far_side: FarSide, fault: 
             assert len(str(caught.value)) > 20
             (far_side.start if fault == "stop" else far_side.proxy.ok)()
             await sink.write([entry(1)])
-    assert far_side.stored() == contents(entry(1))
+    assert far_side.stored() == far_side.contents(entry(1))
 
 
 async def test_writing_can_be_cancelled(far_side: FarSide) -> None:
@@ -210,7 +356,7 @@ async def test_a_bad_entry_is_rejected_and_the_others_can_go(far_side: FarSide) 
             with pytest.raises(Rejected):
                 await sink.write(batch)
         await sink.write([entry(3), entry(4)])
-    assert far_side.stored() == contents(entry(1), entry(3), entry(4))
+    assert far_side.stored() == far_side.contents(entry(1), entry(3), entry(4))
 
 
 NASTY_NAMES = [
@@ -244,7 +390,7 @@ async def test_nasty_names_are_carried_as_they_are(far_side: FarSide) -> None:
     """Whatever devices and quantities are called, they arrive, under that name."""
     entries = [entry(n, device=name, body={name: 1.5, "power": float(n)}) for n, name in enumerate(NASTY_NAMES)]
     await write(far_side.sink(), *entries)
-    assert far_side.stored() == contents(*entries)
+    assert far_side.stored() == far_side.contents(*entries)
 
 
 IMPOSSIBLE_NAMES = ["", "a\nb", "a\r", "\t", "\0", "a\\", "\\", "a\\,b", "a\\ b", "a\\=b", "time", "\x7f", "a\\\\\\,"]
@@ -265,7 +411,7 @@ async def test_impossible_names_stop_nothing(far_side: FarSide) -> None:
 async def test_values_arrive_to_the_last_bit(far_side: FarSide, value: float | bool) -> None:  # noqa: FBT001
     """No number is rounded, and a relay's state stays a boolean."""
     await write(far_side.sink(), entry(1, body={"x": value}))
-    assert far_side.stored() == contents(entry(1, body={"x": value}))
+    assert far_side.stored() == far_side.contents(entry(1, body={"x": value}))
 
 
 async def test_nothing_to_write_is_no_request(far_side: FarSide) -> None:
@@ -279,7 +425,7 @@ async def test_compression_changes_nothing(far_side: FarSide) -> None:
     """What goes to another machine is compressed."""
     entries = some(2_000)
     await write(far_side.sink(gzip=True), *entries)
-    assert far_side.stored() == contents(*entries)
+    assert far_side.stored() == far_side.contents(*entries)
 
 
 # -- InfluxDB's own answers ----------------------------------------------------------------------------------
@@ -386,3 +532,19 @@ async def test_what_is_not_understood_may_be_the_far_side_s_fault(influxdb_far_s
     with pytest.raises(Rejected) as caught:
         await write(influxdb_far_side.sink(), entry(1))
     assert not caught.value.certain
+
+
+# -- Pub/Sub ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_published_twice_is_one_event(pubsub_far_side: PubsubFarSide) -> None:
+    """An answer that was lost makes duplicates; they have the same id, and the first of each keep their order."""
+    pubsub_far_side.proxy.drop_answer(times=1)
+    entries = [entry(n) for n in range(1, 11)]
+    sink = pubsub_far_side.sink()
+    async with sink:
+        with pytest.raises(Unavailable, match="cannot reach"):
+            await sink.write(entries)
+        await sink.write(entries)
+    ids = [message.attributes["ce_id"] for message in pubsub_far_side.server.pull("shelly_data")]
+    assert ids == [f"journal/{n}" for n in range(1, 11)] * 2

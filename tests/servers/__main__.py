@@ -7,13 +7,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from . import curl, influxd, mosquitto
+from . import curl, influxd, java, kafka_jars, kcat, mosquitto, pubsub
 from .base import MissingError, say
 
 if TYPE_CHECKING:
     from .base import ServerModule
 
-SERVERS = [cast("ServerModule", module) for module in (mosquitto, curl, influxd)]
+SERVERS = [cast("ServerModule", module) for module in (mosquitto, curl, influxd, java, kcat, kafka_jars, pubsub)]
 
 
 def main() -> int:

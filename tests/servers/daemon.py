@@ -96,3 +96,14 @@ def influxdb_section(url: str, bucket: str, token: str, more: str = "") -> str:
 def mqtt_section(port: int, more: str = "") -> str:
     """Return a [[mqtt]] table for a test's broker."""
     return f"[[mqtt]]\nport = {port}\n{more}\n"
+
+
+def kafka_section(brokers: str, topics: Mapping[str, str], more: str = "") -> str:
+    """Return the [kafka] table for a test's topics."""
+    names = "".join(f'{setting} = "{topic}"\n' for setting, topic in topics.items())
+    return f'[kafka]\nbrokers = "{brokers}"\n{names}{more}\n'
+
+
+def pubsub_section(project: str, more: str = "") -> str:
+    """Return the [pubsub] table for a test's project."""
+    return f'[pubsub]\nproject = "{project}"\n{more}\n'

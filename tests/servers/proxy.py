@@ -140,8 +140,8 @@ class FaultProxy:
             await (self._relay_requests if self._http else self._relay_bytes)(reader, writer)
         except OSError:
             reset(writer)  # the server is away
-        except asyncio.IncompleteReadError:
-            pass  # the client is
+        except (asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is; the proxy itself is being left
         finally:
             self._writers.discard(writer)
             writer.close()

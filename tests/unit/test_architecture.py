@@ -22,13 +22,14 @@ LEVELS = (
     ("cli",),
     ("simulation", "embedded_broker"),
     ("app",),
-    ("api",),
+    ("api", "cloud"),
     ("status",),
     ("sources", "sinks", "relays", "rules", "ledger", "heartbeat"),
     ("collector",),
-    ("delivery", "live", "journal", "devices", "supervisor", "client"),
+    ("delivery", "live", "journal", "devices", "supervisor", "client", "kafka", "pubsub"),
     ("ways", "increments"),
     ("config", "clock", "together", "logs", "reports"),
+    ("messages", "pace"),
     ("interfaces", "reading", "errors"),
 )
 """Modules and folders from the top to the bottom; each may import those of lower levels, and itself."""
@@ -36,7 +37,10 @@ NO_IO = "No I/O."
 OF_IO = {
     "aiohttp",
     "asyncio",
+    "confluent_kafka",
     "fcntl",
+    "google",
+    "grpc",
     "http",
     "influxdb_client",
     "logging",
@@ -211,7 +215,7 @@ def _catches_all(handler: ast.ExceptHandler) -> bool:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        (f"{PACKAGE}.app", "influxdb_client amqtt confluent_kafka zigpy rich click"),
+        (f"{PACKAGE}.app", "influxdb_client amqtt confluent_kafka google.auth grpc zigpy rich click"),
         (f"{PACKAGE}.cli", "influxdb_client amqtt aiohttp paho asyncio sqlite3 rich pydantic orjson"),
         (f"{PACKAGE}.client", "pydantic aiohttp asyncio"),
     ],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_energy import client
-from edge_energy.client import NoDaemon, Refused, ask
+from edge_energy.client import NoDaemon, Refused, ask, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,7 +131,7 @@ def test_who_may_not_use_the_socket_is_told_who_may(monkeypatch: pytest.MonkeyPa
     def refused(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(client, "_exchange", refused)
+    monkeypatch.setattr(socket, "socket", refused)
     with pytest.raises(NoDaemon, match="member of the group edge-energy"):
         ask(tmp_path / "api.sock", "GET", "/status")
 
@@ -145,3 +145,21 @@ def test_the_socket_is_where_the_configuration_says(tmp_path: Path, monkeypatch:
     assert client.find_socket(config) == tmp_path / "api.sock"
     monkeypatch.setenv("EDGE_ENERGY_CONFIG", str(config))
     assert client.find_socket(None) == tmp_path / "api.sock"
+
+
+def test_a_stream_is_yielded_line_by_line(daemon: Callable[[bytes], Path]) -> None:
+    """Empty lines only show that the daemon is there; the end of the connection is the end."""
+    path = daemon(b'HTTP/1.0 200 OK\r\nContent-Type: x\r\n\r\n\n{"a":1}\n\n{"a":2}\n')
+    assert list(stream(path, "/forward/tail")) == [{"a": 1}, {"a": 2}]
+
+
+def test_a_stream_that_is_refused_says_why(daemon: Callable[[bytes], Path], tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"^no sink$"):
+        list(stream(daemon(response(404, b'{"error": "no sink"}')), "/forward/tail"))
+    with pytest.raises(NoDaemon, match="No daemon listens"):
+        list(stream(tmp_path / "nowhere", "/forward/tail"))
+
+
+def test_a_stream_that_never_begins_is_no_daemon(daemon: Callable[[bytes], Path]) -> None:
+    with pytest.raises(NoDaemon, match=r"broke off"):
+        list(stream(daemon(b""), "/forward/tail"))

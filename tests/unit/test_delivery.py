@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -10,46 +11,68 @@ import pytest
 from edge_energy.delivery import TOO_MANY_REJECTIONS, Delivery
 from edge_energy.errors import Rejected, TooLarge, Unavailable
 from edge_energy.interfaces import Batch, Entry
+from edge_energy.pace import Pace
+from tests.unit.api.serving import until
 from tests.unit.samples import entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 SOON = 5.0
 
 
-class FakeOutbox:
-    """Entries 1 to `newest`, read in order; remembers what became of them."""
+class FakeLane:
+    """Entries of a range of positions, read in order."""
 
-    def __init__(self, newest: int) -> None:
+    def __init__(self, outbox: FakeOutbox, first: int, last: int | None) -> None:
+        self.outbox, self.next, self.last = outbox, first, last
+
+    def end(self) -> int:
+        """Return the last position that there is."""
+        return self.outbox.newest if self.last is None else self.last
+
+    def unread(self) -> int:
+        """Count what is not read."""
+        return self.end() - self.next + 1
+
+    async def read(self, limit: int) -> Batch | None:
+        """Give the next."""
+        first, last = self.next, min(self.next + limit - 1, self.end())
+        self.next = last + 1
+        return Batch([entry(position) for position in range(first, last + 1)], first, last) if first <= last else None
+
+
+class FakeOutbox:
+    """Entries 1 to `newest`, in one lane as for a strict sink, or as a backlog; remembers what became of them."""
+
+    def __init__(self, newest: int, *, strict: bool = True) -> None:
         self.newest = newest
-        self.read_to = 0
+        self.strict = strict
         self.confirmed: list[tuple[int, int]] = []
         self.aside: dict[int, str] = {}
         self.rewinds = 0
         self.empty = asyncio.Event()
         """Set when somebody waits for more than there is."""
         self.more = asyncio.Event()
+        self.rewind()
+        self.rewinds = 0
 
     def add(self, count: int) -> None:
         """Record more."""
         self.newest += count
         self.empty.clear()
         self.more.set()
+        self.more = asyncio.Event()
 
-    async def wait(self, count: int = 1) -> None:
-        """Wait for so many."""
-        while self.newest - self.read_to < count:
-            if count == 1:
-                self.empty.set()
-            self.more.clear()
-            await self.more.wait()
+    async def news(self) -> None:
+        """Wait for more."""
+        if not self.new.unread() and not self.backlog.unread():
+            self.empty.set()
+        await self.more.wait()
 
-    async def read(self, limit: int) -> Batch | None:
-        """Give the next."""
-        first, last = self.read_to + 1, min(self.read_to + limit, self.newest)
-        self.read_to = last
-        return Batch([entry(position) for position in range(first, last + 1)], first, last) if first <= last else None
+    def owes(self, position: int) -> bool:
+        """Look through the ranges."""
+        return not any(first <= position <= last for first, last in self.confirmed)
 
     def confirm(self, batch: Batch) -> None:
         """Note the range."""
@@ -62,7 +85,11 @@ class FakeOutbox:
     def rewind(self) -> None:
         """Begin again."""
         self.rewinds += 1
-        self.read_to = 0
+        done = 0
+        for first, last in sorted(self.confirmed):
+            done = last if first == done + 1 else done
+        owed = done if self.strict else self.newest
+        self.backlog, self.new = FakeLane(self, done + 1, owed), FakeLane(self, owed + 1, None)
 
 
 class FakeSink:
@@ -276,11 +303,150 @@ async def test_a_batch_without_entries_is_confirmed_without_a_request() -> None:
     """What is no longer there, or unreadable, must not be owed for ever."""
     outbox, sink = FakeOutbox(0), FakeSink(fine)
 
-    async def read_nothing(limit: int) -> Batch | None:  # noqa: ARG001 - as the outbox has it
-        outbox.read_to = outbox.newest
-        return Batch([], 1, 9)
+    class Trimmed(FakeLane):
+        async def read(self, limit: int) -> Batch | None:
+            batch = await super().read(limit)
+            return batch and batch._replace(entries=[])
 
-    outbox.read = read_nothing  # type: ignore[method-assign]
+    outbox.rewind = lambda: setattr(outbox, "new", Trimmed(outbox, 1, None))  # type: ignore[method-assign]
     outbox.newest = 9
     await deliver(Delivery(sink, outbox), outbox)
     assert (sink.requests, outbox.confirmed) == ([], [(1, 9)])
+
+
+# -- live first, then the backlog ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def running(delivery: Delivery) -> AsyncIterator[None]:
+    """Let a delivery run meanwhile."""
+    task = asyncio.create_task(delivery.run())
+    try:
+        async with asyncio.timeout(SOON):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_what_is_new_goes_before_what_waited() -> None:
+    """From the first moment after an outage, and at every later one: a piece of the backlog delays it, no more."""
+    outbox = FakeOutbox(3_000, strict=False)
+    new_at: list[int] = []
+
+    def verdict(positions: list[int]) -> None:
+        if len(sink.requests) in (1, 3):
+            outbox.add(1)
+        if positions[0] > 3_000:
+            new_at.append(len(sink.requests))
+
+    sink = FakeSink(verdict)
+    await deliver(Delivery(sink, outbox), outbox)
+    assert new_at == [2, 4]
+    assert [*sorted(sink.accepted)] == [*range(1, 3_003)]
+    backlog = [position for position in sink.accepted if position <= 3_000]
+    assert backlog == [*range(1, 3_001)]
+
+
+async def test_a_strict_sink_gets_everything_in_the_order_of_the_journal() -> None:
+    """What is new waits for what is old, where a consumer needs that."""
+    outbox = FakeOutbox(3_000)
+    sink = FakeSink(lambda _: outbox.add(1) if len(sink.requests) == 1 else None)
+    await deliver(Delivery(sink, outbox), outbox)
+    assert sink.accepted == [*range(1, 3_002)]
+
+
+async def test_a_backlog_keeps_its_pace_and_what_is_new_does_not_wait_for_it() -> None:
+    """Between two pieces the sink is free; every piece has what the rate allows."""
+    outbox, sink = FakeOutbox(1_000, strict=False), FakeSink(fine)
+    delivery = Delivery(sink, outbox, Pace(4.0, "house"))
+    delivery._pace._phase = -1.0  # at once
+    async with running(delivery):
+        await until(lambda: sink.requests)
+        assert sink.requests == [[*range(1, 21)]]
+        outbox.add(2)
+        await until(lambda: len(sink.requests) == 2)
+        assert sink.requests[1] == [1_001, 1_002]
+    assert outbox.confirmed == [(1, 20), (1_001, 1_002)]
+
+
+async def test_a_new_outage_makes_one_backlog_of_both() -> None:
+    """Two outages in a row: again what is new goes first, and nothing of either is forgotten."""
+    outbox, sink = FakeOutbox(100, strict=False), FakeSink(fine, batch_size=10)
+
+    def away(_positions: list[int]) -> None:
+        if len(sink.accepted) >= 50:
+            raise Unavailable("away")
+
+    sink.verdict = away
+    delivery = Delivery(sink, outbox)
+    with pytest.raises(Unavailable):
+        await deliver(delivery, outbox)
+    outbox.add(100)
+    sink.verdict = lambda _: outbox.add(1) if outbox.newest == 200 else None
+    await deliver(delivery, outbox)
+    assert {*sink.accepted} == {*range(1, 202)}
+    assert sink.accepted.index(201) < sink.accepted.index(199)
+
+
+async def test_whoever_waits_for_one_entry_is_told_when_it_is_confirmed() -> None:
+    outbox, sink = FakeOutbox(0), FakeSink(fine, batch_size=1)
+    delivery = Delivery(sink, outbox)
+    waiting = asyncio.create_task(delivery.settled(2))
+    async with running(delivery):
+        outbox.add(1)
+        await until(lambda: sink.accepted == [1])
+        assert not waiting.done()
+        outbox.add(1)
+        await waiting
+
+
+async def test_an_outage_that_ends_within_the_first_request_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for its broker: what was recorded meanwhile is a backlog, and what follows goes first."""
+    monkeypatch.setattr("edge_energy.delivery.LONG", 0.0)
+    outbox = FakeOutbox(10, strict=False)
+
+    def verdict(_positions: list[int]) -> None:
+        if len(sink.requests) <= 2:
+            outbox.add((100, 1)[len(sink.requests) - 1])
+
+    sink = FakeSink(verdict, batch_size=10)
+    await deliver(Delivery(sink, outbox), outbox)
+    assert outbox.rewinds == 2
+    assert sink.accepted.index(111) < sink.accepted.index(110)
+    assert [position for position in sink.accepted if position <= 110] == [*range(1, 111)]
+
+
+# -- a far side that accepts a part of a batch ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("certain", [True, False])
+async def test_what_was_accepted_of_a_refused_batch_is_not_sent_again(*, certain: bool) -> None:
+    """A sink that knows which entries were refused names them: no halving, and nothing arrives twice."""
+
+    def verdict(positions: list[int]) -> None:
+        if bad := {7, 8} & {*positions}:
+            good = [position for position in positions if position not in bad]
+            sink.accepted += good
+            raise Rejected("bad", certain=certain, accepted=good)
+
+    outbox, sink = FakeOutbox(20), FakeSink(verdict, batch_size=10)
+    delivery = Delivery(sink, outbox)
+    await deliver(delivery, outbox)
+    assert sorted(sink.accepted) == [position for position in range(1, 21) if position not in (7, 8)]
+    assert outbox.aside == {7: "bad", 8: "bad"}
+    assert (outbox.confirmed, delivery.delivered, delivery.set_aside) == ([(1, 10), (11, 20)], 18, 2)
+
+
+async def test_what_was_accepted_of_a_batch_that_was_too_large_is_not_sent_again() -> None:
+    """The rest goes in smaller ones."""
+
+    def verdict(positions: list[int]) -> None:
+        if len(positions) > 4:
+            sink.accepted += positions[:2]
+            raise TooLarge("too large", accepted=positions[:2])
+
+    outbox, sink = FakeOutbox(10), FakeSink(verdict, batch_size=10)
+    await deliver(Delivery(sink, outbox), outbox)
+    assert sorted(sink.accepted) == [*range(1, 11)]
+    assert outbox.confirmed == [(1, 10)]

@@ -43,6 +43,8 @@ SINK: dict[str, Any] = {
     "last_error": "http://db answered 401: correct [influxdb] token",
     "lag_entries": 1234,
     "lag_seconds": 90.0,
+    "backlog_entries": 1200,
+    "replay_rate": 0.0,
     "delivered": 10,
     "set_aside": 2,
     "last_success_seconds_ago": None,
@@ -73,6 +75,7 @@ REPORT: dict[str, Any] = {
     "sources": [SOURCE],
     "servers": [],
     "outbound": None,
+    "commands": [],
     "sinks": [SINK],
     "journal": JOURNAL,
 }
@@ -368,3 +371,84 @@ def test_why_tells_what_was_known_then() -> None:
     assert "by safety: confirmed after 1.2 s, 12 times in a row\n" in repeated
     nothing = reports.why({**RELAY_REPORT, "inputs": {}, "decisions": []})
     assert nothing.splitlines()[1:] == ["", "Nothing was decided about it since the daemon's start."]
+
+
+# -- forwarding ----------------------------------------------------------------------------------------------
+
+INBOX: dict[str, Any] = {
+    "kind": "commands",
+    "name": "pubsub commands",
+    "connected": True,
+    "unavailable_seconds": None,
+    "last_error": None,
+    "received": 9,
+    "acknowledged": 9,
+    "repeated": 0,
+    "malformed": 0,
+    "not_ours": 0,
+    "not_switchable": 0,
+    "outcomes": {"confirmed": 3, "refused": 0, "failed": 0, "expired": 1, "superseded": 0},
+}
+
+
+def forwarding_lines(sink: dict[str, Any] | None = None, inbox: dict[str, Any] | None = None) -> list[str]:
+    """Return what `forward status` says."""
+    sinks = [] if sink is None else [{**SINK, "connected": True, "last_error": None, **sink}]
+    inboxes = [] if inbox is None else [{**INBOX, **inbox}]
+    return reports.forwarding({"sinks": sinks, "commands": inboxes}).splitlines()
+
+
+def test_a_backlog_is_told_with_the_time_that_it_takes() -> None:
+    """Whoever looks knows when the outage will be over for the far side."""
+    paced = forwarding_lines({"backlog_entries": 25_200, "replay_rate": 7.0})
+    assert paced[1] == "  what is new goes first; 25200 of an outage follow, at most 7 a second: 1 h more"
+    assert forwarding_lines({"backlog_entries": 5})[1].endswith("5 of an outage follow, as fast as it goes")
+    assert not any("outage" in line for line in forwarding_lines({"backlog_entries": 0}))
+    assert not any("outage" in line for line in forwarding_lines({"connected": False}))
+
+
+def test_what_became_of_commands_from_the_cloud_is_told() -> None:
+    """What was carried out, what nobody here can do, and what nobody understood."""
+    assert forwarding_lines(inbox={}) == ["pubsub commands  connected, received 9: 3 confirmed, 1 expired"]
+    assert forwarding_lines(inbox={"outcomes": {}})[0].endswith("received 9: none carried out yet")
+    assert forwarding_lines(inbox={"repeated": 2, "not_ours": 5})[1:] == [
+        "  2 came again, 5 were for devices that are not here"
+    ]
+    assert "[[relay]] block" in forwarding_lines(inbox={"not_switchable": 1})[1]
+    assert "journal rejections" in forwarding_lines(inbox={"malformed": 1})[1]
+    away = forwarding_lines(inbox={"connected": False, "unavailable_seconds": 60.0, "last_error": "no broker"})
+    assert away[0].startswith("pubsub commands  NOT CONNECTED for 1 min: no broker, received 9")
+
+
+def test_status_has_the_sources_of_commands_too() -> None:
+    assert "pubsub commands  connected" in reports.status(REPORT | {"commands": [INBOX]})
+
+
+def test_topics_and_tests_of_forwarding_are_tables() -> None:
+    """Each hop in its order, and whether it passed."""
+    topics = [{"sink": "kafka", "topic": "shelly_data", "outcome": "created"}]
+    assert reports.topics({"topics": topics}) == "kafka  shelly_data  created"
+    hops = [
+        {"hop": "journal", "passed": True, "text": "recorded at position 7", "milliseconds": 3.2},
+        {"hop": "kafka", "passed": False, "text": "not confirmed within 20 s: no broker", "milliseconds": 20_003.0},
+    ]
+    assert reports.forward_test({"hops": hops}).splitlines() == [
+        "journal  passed  recorded at position 7 (3 ms)",
+        "kafka    FAILED  not confirmed within 20 s: no broker (20003 ms)",
+    ]
+
+
+def test_what_arrived_is_one_line() -> None:
+    """With the place where it is and the id that it has everywhere."""
+    message: dict[str, Any] = {
+        "topic": "shelly_data",
+        "partition": 2,
+        "offset": 41,
+        "time": "2026-11-20T09:30:00.123Z",
+        "attributes": {"ce_id": "abc/7"},
+        "body": {"device": "boiler", "power": 1.5},
+    }
+    line = '2026-11-20T09:30:00.123Z  shelly_data[2]@41  abc/7  {"device":"boiler","power":1.5}'
+    assert reports.arrived(message) == line
+    del message["partition"]
+    assert reports.arrived(message | {"body": "no JSON", "attributes": {}}).endswith("shelly_data  -  no JSON")

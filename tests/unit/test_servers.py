@@ -1,4 +1,4 @@
-"""The harness itself: brokers keep their queues, faults are what they are called, slow disks are slow."""
+"""The harness itself: servers keep what they should, faults are what they are called, slow disks are slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import skipped_if_missing
-from tests.servers.base import ServerError, accepts
+from tests.servers import java, kafka_jars, kcat
+from tests.servers import pubsub as emulator
+from tests.servers.base import MissingError, ServerError, accepts, require
+from tests.servers.kafka_proxy import ProduceProxy
 from tests.servers.process import Process
 from tests.servers.proxy import FaultProxy
 from tests.servers.slow_fsync import slow_fsync
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.servers.base import ServerModule
     from tests.servers.influxdb import InfluxDB
+    from tests.servers.kafka import Kafka
     from tests.servers.mosquitto import Mosquitto
+    from tests.servers.pubsub import Pubsub
 
 LINE = "energy,device=a power=1.5,output=true 1000000001"
 
@@ -161,6 +167,182 @@ def test_proxy_of_bytes_is_silent_then_goes_on_then_cuts(mosquitto: Callable[...
         proxy.cut()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
+
+
+def as_user(kafka: Kafka, user: str, password: str, mechanism: str = "SCRAM-SHA-512") -> list[str]:
+    """Return kcat's options for the listener with TLS and passwords."""
+    settings = {
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": kafka.certificates.ca,
+        "sasl.mechanism": mechanism,
+        "sasl.username": user,
+        "sasl.password": password,
+    }
+    return ["-b", kafka.sasl_brokers, "-m", "1", *(f"-X{name}={value}" for name, value in settings.items())]
+
+
+def test_kafka_keeps_its_records_over_a_kill(kafka: Kafka) -> None:
+    topic = kafka.topics["readings_topic"]
+    kcat.write(kafka, topic, b"before", key="a")
+    kafka.kill()
+    assert not accepts(kafka.port)
+    kafka.start()
+    kcat.write(kafka, topic, b"after", key="a")
+    records = kcat.read(kafka, topic, count=2)
+    assert [(record.offset, record.payload) for record in records] == [(0, b"before"), (1, b"after")]
+
+
+def test_each_test_has_topics_of_its_own(kafka: Kafka) -> None:
+    assert [kcat.read(kafka, topic) for topic in kafka.topics.values()] == [[]] * 5
+    before = set(kafka.topics.values())
+    assert not before & set(kafka.fresh_topics().values())
+
+
+def test_a_frozen_kafka_says_nothing_then_goes_on(kafka: Kafka) -> None:
+    topic = kafka.topics["commands_topic"]
+    kafka.pause()
+    with pytest.raises(ServerError, match=r"no end within 0\.5 s"):
+        kcat.read(kafka, topic, timeout=0.5)
+    kafka.resume()
+    assert kcat.read(kafka, topic) == []
+
+
+def test_kcat_shows_what_the_broker_holds_byte_by_byte(kafka: Kafka) -> None:
+    topic, any_bytes = kafka.topics["readings_topic"], bytes(range(256))
+    kcat.write(kafka, topic, any_bytes, key='pl\u00fcg "a", b=c', headers={"ce_id": 'a,b=c "d"', "unit": "\u00b0C"})
+    (record,) = kcat.read(kafka, topic)
+    assert (record.key, record.payload) == ('pl\u00fcg "a", b=c', any_bytes)
+    assert record.headers == {"ce_id": 'a,b=c "d"', "unit": "\u00b0C"}
+    assert abs(record.timestamp / 1000 - time.time()) < 60
+
+
+def test_kcat_says_what_is_wrong(kafka: Kafka) -> None:
+    with pytest.raises(ServerError, match="Unknown topic or partition"):
+        kcat.read(kafka, "nowhere")
+
+
+def test_kafka_asks_for_passwords(kafka: Kafka) -> None:
+    topic = kafka.topics["readings_topic"]
+    for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"):
+        kcat.write(kafka, topic, b"1", options=as_user(kafka, kafka.user, kafka.password, mechanism))
+    assert len(kcat.read(kafka, topic)) == 3
+    with pytest.raises(ServerError, match="Authentication failed"):
+        kcat.read(kafka, topic, options=as_user(kafka, kafka.user, "wrong"))
+
+
+def test_kafka_asks_for_certificates(kafka: Kafka) -> None:
+    topic, made = kafka.topics["readings_topic"], kafka.certificates
+    tls = ["-b", kafka.mtls_brokers, "-m", "1", "-Xsecurity.protocol=SSL", f"-Xssl.ca.location={made.ca}"]
+    own = [f"-Xssl.certificate.location={made.client}", f"-Xssl.key.location={made.client_key}"]
+    kcat.write(kafka, topic, b"1", options=[*tls, *own])
+    assert len(kcat.read(kafka, topic)) == 1
+    with pytest.raises(ServerError, match="SSL alert"):
+        kcat.read(kafka, topic, options=tls)
+
+
+def test_kafka_forbids(kafka: Kafka) -> None:
+    topic = kafka.topics["readings_topic"]
+    reader, user = as_user(kafka, kafka.reader, kafka.reader_password), as_user(kafka, kafka.user, kafka.password)
+    assert kcat.read(kafka, topic, options=reader) == []
+    with pytest.raises(ServerError, match="Topic authorization failed"):
+        kcat.write(kafka, topic, b"1", options=reader)
+    kafka.forbid_writing(topic)
+    with pytest.raises(ServerError, match="Topic authorization failed"):
+        kcat.write(kafka, topic, b"1", options=user)
+    kcat.write(kafka, kafka.topics["commands_topic"], b"1", options=user)
+    assert kcat.read(kafka, topic, options=user) == []
+
+
+def test_kafka_takes_settings_of_a_topic(kafka: Kafka) -> None:
+    topic = kafka.create_topic("small", partitions=3, max_message_bytes=1000)
+    with pytest.raises(ServerError, match="too large"):
+        kcat.write(kafka, topic, bytes(2000))
+
+
+@pytest.mark.parametrize(("idempotent", "cut"), [(True, True), (True, False), (False, True)])
+def test_produce_proxy_loses_answers_but_not_requests(kafka: Kafka, *, idempotent: bool, cut: bool) -> None:
+    topic = kafka.topics["readings_topic"]
+    patience = ["-E", "-Xsocket.timeout.ms=1000", "-Xtopic.request.timeout.ms=900", "-Xreconnect.backoff.ms=10"]
+    with ProduceProxy(kafka) as proxy:
+        proxy.drop_responses(2, cut=cut)
+        options = ["-b", kafka.proxied_brokers, *patience, f"-Xenable.idempotence={str(idempotent).lower()}"]
+        kcat.write(kafka, topic, b"1", options=options)
+    assert proxy.dropped == 2
+    assert proxy.requests >= 3  # a slow machine may lose patience once more
+    assert len(kcat.read(kafka, topic)) == (1 if idempotent else proxy.requests)
+    assert proxy.uploaded > 0
+
+
+def test_produce_proxy_refuses_and_passes_again(kafka: Kafka) -> None:
+    topic = kafka.topics["readings_topic"]
+    with ProduceProxy(kafka) as proxy:
+        proxy.refuse()
+        with pytest.raises(ServerError):
+            kcat.read(kafka, topic, options=["-b", kafka.proxied_brokers, "-m", "1"])
+        proxy.ok()
+        kcat.write(kafka, topic, b"1", options=["-b", kafka.proxied_brokers])
+    assert len(kcat.read(kafka, topic)) == 1
+
+
+def test_pubsub_delivers_in_order_until_acknowledged(pubsub: Pubsub) -> None:
+    sent = [pubsub.publish("shelly_data", bytes([n]), {"n": str(n)}, "plug") for n in range(3)]
+    first = pubsub.pull("shelly_data", acknowledge=False)
+    assert [(each.id, each.data, each.attributes["n"]) for each in first] == [
+        (id_, bytes([n]), str(n)) for n, id_ in enumerate(sent)
+    ]
+    assert {each.ordering_key for each in first} == {"plug"}
+    assert abs(first[0].published_at - time.time()) < 60
+    pubsub.give_back("shelly_data", *first)
+    assert [each.id for each in pubsub.pull("shelly_data")] == sent
+    assert pubsub.pull("shelly_data") == []
+
+
+def test_each_test_has_a_project_of_its_own(pubsub: Pubsub) -> None:
+    assert os.environ["PUBSUB_EMULATOR_HOST"] == pubsub.host
+    assert [pubsub.pull(topic) for topic in pubsub.subscriptions()] == [[]] * 5
+    pubsub.fresh_project(topics=False)
+    with pytest.raises(ServerError, match="NOT_FOUND"):
+        pubsub.publish("shelly_data", b"1")
+
+
+def test_a_killed_pubsub_forgets(pubsub: Pubsub) -> None:
+    pubsub.publish("shelly_data", b"1")
+    pubsub.kill()
+    assert not accepts(pubsub.port)
+    pubsub.start()
+    assert pubsub.subscriptions() == []
+
+
+def test_a_frozen_pubsub_says_nothing_then_goes_on(pubsub: Pubsub) -> None:
+    pubsub.pause()
+    assert not pubsub.answers()
+    pubsub.resume()
+    pubsub.publish("shelly_data", b"1")
+    assert len(pubsub.pull("shelly_data")) == 1
+
+
+@pytest.mark.parametrize("server", [java, kcat, kafka_jars, emulator])
+def test_a_server_that_lacks_skips_its_tests_but_fails_in_ci(
+    server: ServerModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "find", lambda: None)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="make servers"), skipped_if_missing():
+        require(server)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="make servers"), skipped_if_missing():
+        require(server)
+
+
+def test_without_the_cloud_sdk_it_is_said_how_to_get_the_emulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with skipped_if_missing():
+        (tmp_path / "java").symlink_to(require(java).resolve())
+    monkeypatch.setenv("PATH", str(tmp_path))  # neither gcloud nor apt-get
+    monkeypatch.delenv("PUBSUB_EMULATOR_JAR", raising=False)
+    with pytest.raises(MissingError, match="gcloud components install pubsub-emulator"):
+        emulator.make()
 
 
 def test_a_slow_disk_delays_every_sync(tmp_path: Path) -> None:

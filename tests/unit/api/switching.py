@@ -6,7 +6,7 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from edge_energy.relays.command import Command, Origin, Outcome, UnknownRelay, UnknownState, Verdict
+from edge_energy.relays.command import Command, Origin, Outcome, UnknownDevice, UnknownRelay, UnknownState, Verdict
 from tests.unit.samples import RELAY_REPORT
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Controller:
         if name in ("Plug", PLUG):
             raise UnknownRelay(BLOCK)
         if name not in ("Boiler", "Pump"):
-            raise UnknownRelay(f"no device is called {name}: `edge-energy devices` lists them")
+            raise UnknownDevice(f"no device is called {name}: `edge-energy devices` lists them")
         return {"Boiler": BOILER, "Pump": PUMP}[name]
 
     def command(self, relay: str, on: bool | None, origin: Origin, **more: Any) -> Command:  # noqa: FBT001 - contract

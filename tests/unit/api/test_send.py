@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_energy.api import send
+from edge_energy.api import elsewhere, send
 from edge_energy.api.access import Role
 from edge_energy.api.answers import BadRequest
 from edge_energy.api.switches import asked_duration
 from edge_energy.api.tokens import Token
-from edge_energy.errors import UnreadablePayload
+from edge_energy.cloud import command as cloud_command
+from edge_energy.errors import Unavailable, UnreadablePayload
 from edge_energy.relays import mqtt_command
 from edge_energy.relays.command import Origin, Outcome, Verdict
 from tests.fuzz_corpus.hostile import PAYLOADS
@@ -25,7 +26,7 @@ from tests.unit.api.serving import failed, serving, until
 from tests.unit.api.switching import BLOCK, BOILER, REPORT, Controller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 ON = {"device_id": "Boiler", "switch": True}
 
@@ -48,11 +49,34 @@ class Bench(NamedTuple):
             return answer.status, orjson.loads(await answer.read())
 
 
+class Publisher:
+    """A way to the cloud that takes everything, when it may."""
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, Any]] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.error: Exception | None = None
+        self.closed = False
+
+    async def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+    async def publish(self, body: Mapping[str, Any]) -> str:
+        """Take a command."""
+        self.published.append(dict(body))
+        await self.may_end.wait()
+        if self.error is not None:
+            raise self.error
+        return "7"
+
+
 @asynccontextmanager
-async def bench(role: str | None = "operator") -> AsyncIterator[Bench]:
+async def bench(role: str | None = "operator", publisher: Publisher | None = None) -> AsyncIterator[Bench]:
     """Serve, and call with the token of this role."""
     controller = Controller()
-    parts = {"/send": send.send_application(controller), "/relays": send.relays_application(controller)}
+    parts = {"/send": send.send_application(controller, publisher), "/relays": send.relays_application(controller)}
     headers = {} if role is None else {"Authorization": f"Bearer {role}"}
     async with (
         serving(check, parts=parts) as server,
@@ -188,6 +212,89 @@ async def test_an_unknown_device_is_404_with_what_to_do() -> None:
         assert not web.controller.carried_out
 
 
+THERE = {"device_id": "shelly-0000000000aa", "switch": True}
+
+
+async def test_what_is_not_here_is_published_where_that_is_wanted() -> None:
+    """Under an id, by which a message that comes twice is known; as the inbox of the other one reads it."""
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
+        status, answer = await web.send({**THERE, "for": "30m"})
+        (body,) = publisher.published
+        assert (status, answer) == (200, {"status": "command sent", "command_id": body["command_id"]})
+        assert body == {**THERE, "for": 1800.0, "command_id": answer["command_id"]}
+        wanted = cloud_command.parse(orjson.dumps(body))
+        assert wanted == (THERE["device_id"], True, answer["command_id"], 1800.0, None)
+        named = {**THERE, "switch": False, "command_id": "a:1"}
+        assert (await web.send(named))[1]["command_id"] == "a:1"
+        assert publisher.published[1] == named
+        assert not web.controller.carried_out
+        assert not publisher.closed
+    assert publisher.closed
+
+
+async def test_what_is_here_is_never_published() -> None:
+    """Neither a relay, nor a device that may not be switched."""
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
+        assert (await web.send(ON))[0] == 200
+        assert failed(await web.send({**ON, "device_id": "Plug"}), 404) == "device_id"
+        assert not publisher.published
+
+
+async def test_who_waits_for_what_is_not_here_is_told_who_knows() -> None:
+    async with bench(publisher=Publisher()) as web:
+        status, answer = await web.send(THERE, "?wait=5")
+        assert (status, answer["status"], answer["outcome"]) == (202, "command sent", "pending")
+        assert "the appliance that has it" in answer["reason"]
+
+
+async def test_sent_is_only_what_was_accepted() -> None:
+    """Nothing is answered before; and then what the cloud said, and when to try again."""
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
+        publisher.may_end.clear()
+        asking = asyncio.create_task(web.send(THERE))
+        await until(lambda: publisher.published)
+        done, _ = await asyncio.wait([asking], timeout=0.05)
+        assert not done
+        publisher.may_end.set()
+        assert (await asking)[0] == 200
+        for error, seconds in ((Unavailable("no topic"), "5"), (Unavailable("busy", 7.5), "8")):
+            publisher.error = error
+            async with web.session.post("/send", json=THERE) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, seconds)
+                assert str(error) in (await answer.json())["error"]
+
+
+async def test_the_same_id_is_published_once_while_it_is_at_work() -> None:
+    """Whoever repeats gets the same answer; another command under this id is refused."""
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
+        publisher.may_end.clear()
+        named = {**THERE, "command_id": "a"}
+        asking = [asyncio.create_task(web.send(named)) for _ in range(3)]
+        await until(lambda: publisher.published)
+        assert failed(await web.send({**named, "switch": False}), 409) == "command_id"
+        publisher.may_end.set()
+        assert {(await each)[0] for each in asking} == {200}
+        assert len(publisher.published) == 1
+
+
+async def test_what_is_being_published_has_a_limit_and_goes_on_without_whoever_asked() -> None:
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
+        publisher.may_end.clear()
+        asking = [asyncio.create_task(web.send(THERE)) for _ in range(elsewhere.MOST_PENDING)]
+        await until(lambda: len(publisher.published) == elsewhere.MOST_PENDING)
+        assert failed(await web.send(THERE), 503) is None
+        for each in asking[1:]:
+            each.cancel()
+        publisher.may_end.set()
+        assert (await asking[0])[0] == 200
+        assert (await web.send(THERE))[0] == 200
+
+
 WRONG: dict[str, list[Any]] = {
     "switch": ["true", "on", "ON", 1, 0, 1.0, None, [], {}, [True]],
     "device_id": ["", 5, None, True, ["Boiler"], {}, "x" * 129],
@@ -210,8 +317,13 @@ WRONG: dict[str, list[Any]] = {
     ],
 )
 async def test_a_body_that_says_something_else_switches_nothing(body: Any, parameter: str) -> None:
-    async with bench() as web:
+    """Nor is it published."""
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
         assert failed(await web.send(body)) == parameter
+        if "device_id" in body and parameter != "device_id":
+            assert failed(await web.send({**body, "device_id": THERE["device_id"]})) == parameter
+        assert not publisher.published
         assert not web.controller.carried_out
 
 

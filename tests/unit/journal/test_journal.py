@@ -184,7 +184,7 @@ async def test_cursors_ride_on_a_commit_at_most_every_ten_seconds(
     outbox = await journal.outbox("sink")
     journal._cursors_saved = time.monotonic()
     await journal.record(new_entries(5), within=0)
-    batch = await outbox.read(3)
+    batch = await outbox.new.read(3)
     assert batch is not None
     outbox.confirm(batch)
     await journal.record([], within=0)
@@ -199,7 +199,7 @@ async def test_a_clean_stop_saves_the_cursors(tmp_path: Path) -> None:
     async with running_journal(tmp_path) as journal:
         outbox = await journal.outbox("sink")
         await journal.record(new_entries(5), within=0)
-        batch = await outbox.read(10)
+        batch = await outbox.new.read(10)
         assert batch is not None
         outbox.set_aside(batch.entries[2], "bad")
         outbox.confirm(batch)
@@ -271,7 +271,7 @@ async def test_cursors_and_refusals_survive_a_full_disk(journal: Journal) -> Non
     """What a failed commit should have saved is saved by the next that succeeds."""
     outbox = await journal.outbox("sink")
     await journal.record(new_entries(5), within=0)
-    batch = await outbox.read(10)
+    batch = await outbox.new.read(10)
     assert batch is not None
     outbox.set_aside(batch.entries[1], "bad")
     outbox.confirm(batch)
@@ -305,7 +305,7 @@ async def test_dropped_readings_are_counted_for_ever(tmp_path: Path) -> None:
     async with running_journal(tmp_path, max_size=budget) as journal:
         assert journal.dropped_ever == dropped
         outbox = await journal.outbox("dead")
-        batch = await outbox.read(100_000)
+        batch = await outbox.backlog.read(100_000)
         assert batch is not None
         assert (len(batch.entries), batch.last) == (40_000 - dropped, 40_000)
 
@@ -342,16 +342,16 @@ async def test_an_anchor_dates_what_was_recorded_before(tmp_path: Path) -> None:
         now, uptime = clock.now()
         assert now is None
         await journal.record([new_entry(time=None, uptime=uptime)], within=0)
-        assert await outbox.read(10) is None
-        assert outbox.unread() == 0
-        waiting = asyncio.create_task(outbox.wait())
+        assert await outbox.new.read(10) is None
+        assert outbox.new.unread() == 0
+        waiting = asyncio.create_task(outbox.news())
         await journal.anchor("set")
         trusted = True
         clock.check()
         before = time.time_ns()
         await journal.anchor("set")
         await asyncio.wait_for(waiting, SOON)
-        batch = await outbox.read(10)
+        batch = await outbox.new.read(10)
         assert batch is not None
         assert abs(batch.entries[0].time - before) < SOON * 1e9
 
@@ -361,7 +361,7 @@ async def test_retry_brings_back_what_one_sink_refused(journal: Journal) -> None
     one, other = await journal.outbox("one"), await journal.outbox("other")
     await journal.record(new_entries(5), within=0)
     for outbox, bad in ((one, 2), (other, 3)):
-        batch = await outbox.read(10)
+        batch = await outbox.new.read(10)
         assert batch is not None
         outbox.set_aside(batch.entries[bad], "bad")
         outbox.confirm(batch)

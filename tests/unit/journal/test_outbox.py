@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge_energy.interfaces import Batch
     from edge_energy.journal.journal import Journal
-    from edge_energy.journal.outbox import SinkOutbox
+    from edge_energy.journal.outbox import SinkLane, SinkOutbox
 
 T = TypeVar("T")
 SOON = 5.0
@@ -37,11 +37,11 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 @pytest.fixture
 async def outbox(journal: Journal) -> SinkOutbox:
-    return await journal.outbox("sink")
+    return await journal.outbox("sink", strict=True)
 
 
 async def read(outbox: SinkOutbox, limit: int = 100) -> Batch:
-    batch = await outbox.read(limit)
+    batch = await outbox.new.read(limit)
     assert batch is not None
     return batch
 
@@ -60,24 +60,81 @@ async def test_reading_runs_ahead_of_confirming_and_rewinding_goes_back(outbox: 
     """Nothing is read twice until a rewind, and then everything that is not confirmed."""
     first, second = await read(outbox, 2), await read(outbox, 3)
     assert (positions(first), positions(second)) == ([1, 2], [3, 4, 5])
-    assert (outbox.lag(), outbox.unread()) == (6, 1)
+    assert (outbox.lag(), outbox.new.unread()) == (6, 1)
     outbox.confirm(second)
     outbox.rewind()
-    assert (outbox.lag(), outbox.unread()) == (3, 3)
+    assert (outbox.lag(), outbox.new.unread()) == (3, 3)
     assert positions(await read(outbox)) == [1, 2]
     assert positions(await read(outbox)) == [6]
-    assert await outbox.read(1) is None
+    assert await outbox.new.read(1) is None
 
 
-async def test_waiting_ends_with_the_commit_that_brings_enough(journal: Journal, outbox: SinkOutbox) -> None:
-    """A sink that waits for a full batch is woken by it and not before."""
+async def test_news_come_with_the_next_commit(journal: Journal, outbox: SinkOutbox) -> None:
+    """Whoever has read everything sleeps until there is more."""
     await read(outbox)
-    waiting = asyncio.create_task(outbox.wait(3))
-    await journal.record(new_entries(2), within=0)
+    waiting = asyncio.create_task(outbox.news())
     await journal.ping()
     assert not waiting.done()
     await journal.record(new_entries(1), within=0)
     await asyncio.wait_for(waiting, SOON)
+    assert outbox.new.unread() == 1
+
+
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing count as only seconds old."""
+    monkeypatch.setattr("edge_energy.journal.outbox.RECENT", 0.0)
+
+
+@pytest.mark.usefixtures("old")
+async def test_what_is_owed_at_a_rewind_is_the_backlog_and_what_comes_later_is_new(journal: Journal) -> None:
+    """Both are read side by side, each in order; outage behind outage, the ranges alone say what is owed."""
+    outbox = await journal.outbox("sink")
+    await journal.record(new_entries(2), within=0)
+    backlog, new = outbox.backlog, outbox.new
+    assert (backlog.unread(), new.unread()) == (6, 2)
+    latest = await new.read(100)
+    assert latest is not None
+    assert positions(latest) == [7, 8]
+    outbox.confirm(latest)
+    old = await backlog.read(4)
+    assert old is not None
+    assert positions(old) == [1, 2, 3, 4]
+    outbox.confirm(old)
+    assert outbox.debt.rows() == [(5, 6), (9, None)]
+    await journal.record(new_entries(1), within=0)
+    outbox.rewind()
+    assert (outbox.backlog.unread(), outbox.new.unread(), outbox.lag()) == (3, 0, 3)
+    assert [positions(batch) for _ in range(2) if (batch := await outbox.backlog.read(100))] == [[5, 6], [9]]
+    assert await outbox.backlog.read(100) is None
+
+
+async def test_what_is_only_seconds_old_is_no_backlog(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A far side that is back is found a moment later: what was recorded in between does not wait behind a day."""
+    monkeypatch.setattr("edge_energy.journal.outbox.RECENT", 60.0)
+    outbox = await journal.outbox("sink")
+    assert (outbox.backlog.unread(), outbox.new.unread()) == (0, 6)
+    monkeypatch.setattr("edge_energy.journal.journal.RECENT", 0.0)
+    await journal.record(new_entries(3), within=0)
+    await journal.record(new_entries(2), within=0)
+    outbox.rewind()
+    assert (outbox.backlog.unread(), outbox.new.unread()) == (9, 2), "only what is remembered can be young"
+
+
+@pytest.mark.usefixtures("old")
+async def test_an_undated_backlog_holds_nothing_new_up(journal: Journal) -> None:
+    """What nobody can date yet waits; what came after the date was known does not."""
+    await journal.record([new_entry(time=None)], within=0)
+    outbox = await journal.outbox("sink")
+    await journal.record(new_entries(1), within=0)
+    batch = await outbox.backlog.read(100)
+    assert batch is not None
+    assert positions(batch) == [1, 2, 3, 4, 5, 6]
+    assert await outbox.backlog.read(100) is None
+    assert (outbox.backlog.unread(), outbox.new.unread()) == (0, 1)
+    assert positions(await read(outbox)) == [8]
+    await journal.anchor("set")
+    assert outbox.backlog.unread() == 1
 
 
 async def test_what_the_storage_changed_is_set_aside_and_the_rest_delivered(
@@ -101,8 +158,8 @@ async def test_an_undated_entry_waits_for_news_instead_of_being_asked_for_again(
     """While the date is unknown the sink sleeps; each commit may bring it."""
     await journal.record([new_entry(time=None), new_entry()], within=0)
     assert positions(await read(outbox)) == [1, 2, 3, 4, 5, 6]
-    assert await outbox.read(100) is None
-    assert (outbox.lag(), outbox.unread()) == (8, 0)
+    assert await outbox.new.read(100) is None
+    assert (outbox.lag(), outbox.new.unread()) == (8, 0)
     await journal.anchor("set")
     assert positions(await read(outbox)) == [7, 8]
 
@@ -126,7 +183,7 @@ async def test_a_retry_while_the_sink_reads_is_read_next(outbox: SinkOutbox) -> 
     batch = await read(outbox, 3)
     outbox.set_aside(batch.entries[0], "bad")
     outbox.confirm(batch)
-    reading = asyncio.create_task(outbox.read(2))
+    reading = asyncio.create_task(outbox.new.read(2))
     await asyncio.sleep(0)
     outbox.owe([1])
     batch_or_none = await reading
@@ -148,6 +205,7 @@ class Deliveries(RuleBasedStateMachine):
         self.damaged: set[int] = set()
         """Positions whose rows were changed on disk."""
         self.in_flight: list[tuple[Batch, set[int]]] = []
+        self.strict = False
         self.next = 0
         self.undated = False
 
@@ -155,16 +213,17 @@ class Deliveries(RuleBasedStateMachine):
         """Let the loop go on until this has an answer."""
         return self.runner.run(asyncio.wait_for(coroutine, SOON))
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(strict=st.booleans())
+    def start(self, *, strict: bool) -> None:
         """Open the journal in the newest folder, with something to deliver."""
+        self.strict = strict
         self.run(self._open())
         self.record(5)
 
     async def _open(self) -> None:
         self.stack = AsyncExitStack()
         self.journal = await self.stack.enter_async_context(running_journal(self._folder()))
-        self.outbox = await self.journal.outbox("sink")
+        self.outbox = await self.journal.outbox("sink", strict=self.strict)
         self.in_flight = []
 
     def _folder(self) -> Path:
@@ -199,10 +258,13 @@ class Deliveries(RuleBasedStateMachine):
             self.in_flight.append((batch, set()))
             assert not self.damaged & {*positions(batch)}
 
-    @rule(limit=st.integers(1, 30))
-    def read(self, limit: int) -> None:
+    def _lane(self, new: bool) -> SinkLane:  # noqa: FBT001 - drawn
+        return self.outbox.new if new else self.outbox.backlog
+
+    @rule(limit=st.integers(1, 30), new=st.booleans())
+    def read(self, limit: int, *, new: bool) -> None:
         """Read a batch, ahead of what is confirmed."""
-        self._take(self.run(self.outbox.read(limit)))
+        self._take(self.run(self._lane(new).read(limit)))
 
     @precondition(lambda self: any(batch.entries for batch, _ in self.in_flight))
     @rule(data=st.data())
@@ -232,13 +294,13 @@ class Deliveries(RuleBasedStateMachine):
         self.journal._cursors_saved = float("-inf")
         self.run(self._record(0))
 
-    @rule(limit=st.none() | st.integers(1, 30))
-    def retry(self, limit: int | None) -> None:
+    @rule(limit=st.none() | st.integers(1, 30), new=st.booleans())
+    def retry(self, limit: int | None, *, new: bool) -> None:
         """Bring back what was refused, perhaps just when a batch is read."""
 
         async def both() -> Batch | None:
             retrying = asyncio.create_task(self.journal.retry())
-            batch = None if limit is None else await self.outbox.read(limit)
+            batch = None if limit is None else await self._lane(new).read(limit)
             await retrying
             return batch
 
@@ -267,7 +329,9 @@ class Deliveries(RuleBasedStateMachine):
     @invariant()
     def lag_is_never_more_than_there_is(self) -> None:
         """Health is derived from debt."""
-        assert 0 <= self.outbox.unread() <= self.outbox.lag() <= self.journal.newest
+        unread = self.outbox.new.unread() + self.outbox.backlog.unread()
+        assert 0 <= unread <= self.outbox.lag() <= self.journal.newest
+        assert not self.strict or not self.outbox.backlog.unread()
 
     def teardown(self) -> None:
         """Deliver all that is owed, and what was refused: then everything durable has arrived."""
@@ -284,10 +348,11 @@ class Deliveries(RuleBasedStateMachine):
         self.learn_the_date()
         for _ in range(2):
             self.rewind()
-            while (batch := self.run(self.outbox.read(50))) is not None:
-                self.accepted |= {int(entry.body["n"]) for entry in batch.entries}
-                self.outbox.confirm(batch)
-            self.retry(None)
+            for new in (True, False):
+                while (batch := self.run(self._lane(new).read(50))) is not None:
+                    self.accepted |= {int(entry.body["n"]) for entry in batch.entries}
+                    self.outbox.confirm(batch)
+            self.retry(None, new=True)
 
 
 TestDeliveries = Deliveries.TestCase

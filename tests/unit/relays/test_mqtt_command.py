@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_energy.relays.command import ID, LONGEST, SHORTEST
-from edge_energy.relays.mqtt_command import EXPECTED, LARGEST, NotUnderstood, Wanted, parse
+from edge_energy.relays.fields import LARGEST
+from edge_energy.relays.mqtt_command import EXPECTED, NotUnderstood, Wanted, parse
 
 NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
 

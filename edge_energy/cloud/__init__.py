@@ -1,0 +1,1 @@
+"""Commands that come from the cloud, and those that go there."""

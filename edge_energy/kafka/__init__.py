@@ -1,0 +1,1 @@
+"""What everything that speaks to Kafka shares; needs the extra "kafka"."""

@@ -1,0 +1,104 @@
+"""What is Kafka's alone of commands from the cloud: who may listen, partitions, ids."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from edge_energy.cloud import kafka as module
+from edge_energy.cloud.kafka import KafkaCommands
+from edge_energy.config import Kafka as Settings
+from edge_energy.errors import Unavailable
+from edge_energy.relays.command import ID
+from tests.servers import kcat
+
+if TYPE_CHECKING:
+    from tests.servers.kafka import Kafka
+
+
+def source(kafka: Kafka, **more: Any) -> KafkaCommands:
+    """Return the source of an appliance that nobody has been."""
+    topics = kafka.topics
+    known = {"brokers": kafka.brokers, "group": f"group-{topics['send_command_topic']}", "timeout": 10.0, **topics}
+    return KafkaCommands(Settings(**known | more), "edge-energy-house-1")
+
+
+def login(kafka: Kafka, **more: Any) -> dict[str, Any]:
+    """Return what a cluster with passwords wants."""
+    return {"brokers": kafka.sasl_brokers, "tls": True, "ca_file": str(kafka.certificates.ca), **more}
+
+
+async def test_it_logs_in(kafka: Kafka) -> None:
+    async with source(kafka, **login(kafka, username=kafka.user, password=kafka.password)) as commands:
+        await asyncio.to_thread(kcat.write, kafka, kafka.topics["send_command_topic"], b"{}")
+        async with asyncio.timeout(10):
+            assert (await commands.receive()).payload == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"username": "edge", "password": "wrong"}, r"correct \[kafka\] username or password"),
+        ({"username": "reader", "password": "password-of-reader"}, r"may not read as group.*correct \[kafka\] group"),
+    ],
+)
+async def test_who_may_not_listen_is_told_what_to_correct(kafka: Kafka, more: dict[str, str], words: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=words):
+        async with source(kafka, **login(kafka, **more)):
+            ...
+    assert time.monotonic() - began < 8
+
+
+async def test_a_partition_that_is_added_is_heard(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a new beginning, and from its first letter on: it may have come before we knew of the partition."""
+    topic = kafka.topics["send_command_topic"]
+    monkeypatch.setattr(module, "PARTITIONS_EVERY", 0.5)
+    async with source(kafka) as commands:
+        admin = AdminClient({"bootstrap.servers": kafka.brokers, "log_level": 0})
+        await asyncio.to_thread(admin.create_partitions([NewPartitions(topic, 2)])[topic].result)
+        await asyncio.to_thread(kcat.write, kafka, topic, b"{}", options=["-p", "1"])
+        async with asyncio.timeout(20):
+            with pytest.raises(Unavailable, match="2 partitions"):
+                await commands.receive()
+    async with source(kafka) as commands, asyncio.timeout(10):
+        assert (await commands.receive()).payload == b"{}"
+
+
+async def test_the_id_of_a_letter_is_its_place_and_its_time(kafka: Kafka) -> None:
+    """So that it is another one in a topic that was made anew; cut where the topic has a long name."""
+    topic = "x" * 200
+    kafka.create_topic(topic)
+    async with source(kafka, send_command_topic=topic) as commands:
+        for _ in range(2):
+            await asyncio.to_thread(kcat.write, kafka, topic, b"{}")
+        async with asyncio.timeout(10):
+            letters = [await commands.receive() for _ in range(2)]
+    for number, letter in enumerate(letters):
+        assert ID.fullmatch(letter.id)
+        assert letter.id.endswith(f":0:{number}:{round((letter.published_at or 0) * 1000)}")
+    assert letters[0].id != letters[1].id
+
+
+async def test_waiting_costs_next_to_nothing(kafka: Kafka) -> None:
+    """A Pi has one core for everything; and who pays for each byte asks rarely."""
+    async with source(kafka) as commands:
+        receiving = asyncio.create_task(commands.receive())
+        await asyncio.sleep(1)
+        before = time.process_time()
+        await asyncio.sleep(3)
+        assert time.process_time() - before < 0.15
+        receiving.cancel()
+        await asyncio.wait([receiving])
+
+
+async def test_what_is_wrong_is_told_once_and_not_on_stderr(kafka: Kafka, capfd: pytest.CaptureFixture[str]) -> None:
+    """The library would write there by itself."""
+    with pytest.raises(Unavailable):
+        async with source(kafka, brokers="127.0.0.1:1", timeout=1.0):
+            ...
+    assert capfd.readouterr().err == ""
