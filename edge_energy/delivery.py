@@ -22,7 +22,7 @@ TOO_MANY_REJECTIONS = 100
 LONGEST_WAIT = 4.0
 """Seconds between two attempts at most: so soon after an outage what is new is on its way."""
 LONG = 5.0
-"""Seconds after which a first batch that gets through has waited for the end of an outage."""
+"""Seconds: a batch that takes longer has waited for the end of an outage."""
 
 
 class Delivery:
@@ -60,23 +60,26 @@ class Delivery:
         """Deliver until cancelled. Raises `Unavailable`; nothing is lost by that, the next run begins again."""
         self._suspects = []
         self._unconfirmed = []
-        self._waiting_since = None
+        self._largest = self._sink.batch_size
+        self._pace.begin(time.monotonic())
         self._rewind()
         async with self._sink:
-            began: float | None = time.monotonic()
             while True:
                 batch = await self._next()
-                await self._deliver(batch.entries)
+                began = time.monotonic()
+                await self._deliver([entry for entry in batch.entries if entry.body])
                 self._unconfirmed.append(batch)
                 if not self._suspects:
                     self._confirm()
-                    if began is not None and time.monotonic() - began > LONG:
-                        self._rewind()  # the outage ended only now: what was recorded meanwhile belongs to it
-                    began = None
+                    if time.monotonic() - began > LONG:
+                        self._rewind()  # an outage that the sink has bridged: what was recorded in it belongs to it
 
     def _rewind(self) -> None:
+        """Begin anew: what is new first, and a backlog that there was not before at the end of its pause."""
+        if not self._outbox.backlog.unread():
+            self._pace.begin(time.monotonic())
         self._outbox.rewind()
-        self._pace.begin(time.monotonic())
+        self._waiting_since = float("-inf")
 
     async def settled(self, position: int) -> None:
         """Wait until nothing is owed at a position: the sink confirmed it, or refused it for good."""
@@ -119,29 +122,24 @@ class Delivery:
             self._waiting_since = now
         return self._waiting_since + self._sink.batch_age
 
-    async def _deliver(self, entries: list[Entry]) -> None:
-        """Return when each entry was accepted or is a suspect."""
+    async def _deliver(self, entries: list[Entry]) -> int:
+        """Return when each entry was accepted or is a suspect: how many of them were accepted at once, at most."""
         if not entries:
-            return
+            return 0
         try:
             await self._sink.write(entries)
-        except TooLarge as error:
+        except (TooLarge, Rejected) as error:
             rest = self._without(entries, error.accepted)
             if len(rest) == 1:
-                self._suspect(rest[0], Rejected(f"too large even alone: {error}", certain=True))
-                return
-            self._largest = max(1, len(entries) // 2)
-        except Rejected as error:
-            rest = self._without(entries, error.accepted)
-            if len(rest) == 1:
-                self._suspect(rest[0], error)
-                return
-        else:
-            self._accepted(len(entries))
-            return
-        middle = len(rest) // 2
-        await self._deliver(rest[:middle])
-        await self._deliver(rest[middle:])
+                self._suspect(rest[0], _alone(error))
+                return len(entries) - 1
+            middle = len(rest) // 2
+            largest = max(await self._deliver(rest[:middle]), await self._deliver(rest[middle:]))
+            if isinstance(error, TooLarge) and largest:
+                self._largest = largest
+            return largest
+        self._accepted(len(entries))
+        return len(entries)
 
     def _without(self, entries: list[Entry], accepted: Collection[int]) -> list[Entry]:
         """Return what was not accepted of a batch; a sink that says nothing of that accepted nothing."""
@@ -177,3 +175,10 @@ class Delivery:
         self._unconfirmed = []
         self._progress.set()
         self._progress = asyncio.Event()
+
+
+def _alone(error: TooLarge | Rejected) -> Rejected:
+    """Return what an error means of an entry that was alone."""
+    if isinstance(error, TooLarge):
+        return Rejected(f"too large even alone: {error}", certain=True)
+    return error

@@ -2,12 +2,13 @@
 -- Put the data set's name in for DATASET; README.md has the command.
 --
 -- The same event may be there several times, always with the same ce_id: one of its rows counts. A counter that falls began
--- anew at 0, except for a fall so small that it is one of rounding. The day before is read for its last counter.
+-- anew at 0, except for a fall so small that it is one of rounding: that is taken off again. What was used in a gap counts
+-- on the day of its end; for the last counter before @first a month is read.
 
 WITH readings AS (
   SELECT device, timestamp, energy, power
   FROM DATASET.readings
-  WHERE timestamp >= TIMESTAMP(DATE_SUB(@first, INTERVAL 1 DAY)) AND timestamp < TIMESTAMP(DATE_ADD(@last, INTERVAL 1 DAY))
+  WHERE timestamp >= TIMESTAMP(DATE_SUB(@first, INTERVAL 31 DAY)) AND timestamp < TIMESTAMP(DATE_ADD(@last, INTERVAL 1 DAY))
   QUALIFY ROW_NUMBER() OVER (
     PARTITION BY COALESCE(JSON_VALUE(attributes, '$.ce_id'), message_id) ORDER BY publish_time
   ) = 1
@@ -25,7 +26,7 @@ used AS (
   SELECT
     device,
     day,
-    SUM(CASE WHEN energy >= before THEN energy - before WHEN energy < 0.99 * before THEN energy ELSE 0 END) AS energy
+    SUM(CASE WHEN energy < 0.99 * before THEN energy ELSE energy - before END) AS energy
   FROM counters
   GROUP BY device, day
 ),

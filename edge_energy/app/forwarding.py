@@ -26,8 +26,9 @@ async def make_deliveries(shared: Shared) -> list[Delivery]:
     appliance = shared.settings.appliance.id
     found = []
     for sink, table in _sinks(shared.settings, shared.journal.journal_id):
-        outbox = await shared.journal.outbox(sink.name, strict=table.order == "strict")
-        found.append(Delivery(sink, outbox, Pace(table.replay_rate, appliance)))
+        strict = table.order == "strict"
+        outbox = await shared.journal.outbox(sink.name, strict=strict)
+        found.append(Delivery(sink, outbox, Pace(0.0 if strict else table.replay_rate, appliance)))
     return found
 
 

@@ -47,7 +47,8 @@ def check(config: Path | None) -> None:
     Exit codes: 0 valid, 78 invalid.
     """
     settings = load_or_exit(config)
-    brokers, shellies, sinks = len(settings.mqtt), len(settings.shelly), int(settings.influxdb is not None)
+    brokers, shellies = len(settings.mqtt), len(settings.shelly)
+    sinks = sum(table is not None for table in (settings.influxdb, settings.kafka, settings.pubsub))
     parts = [f"{brokers} broker{'s' * (brokers != 1)}"]
     parts += [f"{shellies} Shelly device{'s' * (shellies != 1)}"] if shellies else []
     parts += [f"HTTP on port {settings.http.port}"] if settings.http is not None else []
@@ -57,6 +58,8 @@ def check(config: Path | None) -> None:
     click.echo(f"The configuration is valid: appliance {settings.appliance.id}, {', '.join(parts)}.")
     if not (brokers or shellies or settings.http):
         click.echo("No [[mqtt]], [[shelly]] or [http] section: the daemon will listen to nothing.")
+    if settings.cloud.allow_commands:
+        click.echo("Commands from the cloud are carried out: [cloud] allow_commands.")
     if not sinks:
         click.echo("No sink: readings stay in the journal for [journal] keep.")
 

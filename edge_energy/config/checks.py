@@ -8,6 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from edge_energy.config import relay_checks
 from edge_energy.config.problems import Location, key_path, show
 from edge_energy.config.values import overlapping, topic_filter
@@ -58,7 +60,10 @@ def _forwarding(sources: Sources) -> Iterator[tuple[Location, str]]:
 
 
 def _true(value: object) -> bool:
-    return str(value).lower() in ("true", "1", "yes", "on")
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:  # reported already
+        return False
 
 
 def _named_twice(

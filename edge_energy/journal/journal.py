@@ -14,7 +14,8 @@ import structlog
 from edge_energy.errors import JournalFull
 from edge_energy.journal.files import RESERVE, WAL_ALLOWANCE
 from edge_energy.journal.opening import Lock, open_store
-from edge_energy.journal.outbox import RECENT, SinkOutbox
+from edge_energy.journal.outbox import SinkOutbox
+from edge_energy.journal.ranges import Debt
 from edge_energy.journal.reader import Extract, Reader
 from edge_energy.journal.store import Commit
 
@@ -35,6 +36,8 @@ COMMIT_BYTES = 256 * 1024
 CURSORS_EVERY = 10.0  # seconds; cursors in every commit would write a third more
 TRIM_EVERY = 60.0
 PROBE_EVERY = 2.0  # seconds between attempts while the disk is full
+RECENT = 5.0
+"""Seconds: what is as young as that is no backlog yet. A far side that is back is not found at once."""
 FILE_NAME = "journal.db"
 _DROPPED = "journal/dropped"
 
@@ -134,6 +137,8 @@ class Journal:
         self._store, self.recovered = await loop.run_in_executor(self._writer, open_store, self.path, self._boot)
         self._reader = await loop.run_in_executor(self._reader_thread, Reader, self.path)
         self.newest = self._store.newest
+        old = await self.query(Reader.last_before, self._store.boot, self._clock.now()[1] - int(RECENT * 1e9))
+        self._recent.append((time.monotonic(), old))
         self.dropped_ever = (await self.query(Reader.state, _DROPPED)).get(_DROPPED, 0)
         self._group = _Group()
         self._writable.set()
@@ -271,7 +276,7 @@ class Journal:
         late.durable.resolve(error)
 
     async def _probe(self) -> None:
-        if not await self._in_writer(self._store.make_room, self._floor()):
+        if not await self._in_writer(self._store.make_room, self._owed()):
             return
         try:
             await self._in_writer(self._store.commit, Commit(state={"journal/probed": time.time_ns()}))
@@ -283,10 +288,9 @@ class Journal:
 
     # -- trimming ---------------------------------------------------------------------------------------------
 
-    def _floor(self) -> int:
-        """Return the oldest position that a configured sink still owes."""
-        owed = [outbox.debt.oldest() for outbox in self.outboxes.values()]
-        return min((position for position in owed if position is not None), default=self.newest + 1)
+    def _owed(self) -> Debt:
+        """Return what any configured sink still owes."""
+        return Debt(row for outbox in self.outboxes.values() for row in outbox.debt.rows())
 
     async def _trim(self) -> None:
         """Remove one bulk at most, so that the next commit waits little."""
@@ -295,7 +299,7 @@ class Journal:
         older_than = time.time_ns() - int(self._keep * 1e9)
         try:
             trimmed: Trimmed = await self._in_writer(
-                self._store.trim, self._floor(), older_than, list(self.outboxes), self._budget
+                self._store.trim, self._owed(), older_than, list(self.outboxes), self._budget
             )
         except JournalFull as error:
             log.warning("trimming found no space", reason=str(error))
@@ -325,9 +329,9 @@ class Journal:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader_thread, method, self._reader, *parameters)
 
-    def newest_before(self, seconds: float) -> int:
-        """Return which position was the newest so long ago; of more than `RECENT` seconds nothing is known."""
-        since = time.monotonic() - seconds
+    def last_old(self) -> int:
+        """Return the newest position that is older than `RECENT` seconds."""
+        since = time.monotonic() - RECENT
         return next((before for at, before in self._recent if at >= since), self.newest)
 
     async def wait_for_news(self) -> None:
@@ -359,8 +363,8 @@ class Journal:
         await self.flush()
         rows = [row for row in await self.query(Reader.set_aside) if row[0] in self.outboxes]
         rows = [row for row in rows if sink in (None, row[0])]
-        for name, outbox in self.outboxes.items():
-            outbox.owe(position for owner, position, _ in rows if owner == name)
+        for name in {owner for owner, _, _ in rows}:  # whoever gets nothing back goes on as it was
+            self.outboxes[name].owe(position for owner, position, _ in rows if owner == name)
         self._group.commit.retried += [(owner, position) for owner, position, _ in rows]
         await self.flush()
         return len(rows)

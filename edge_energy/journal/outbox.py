@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         newest: int
         news: int
 
-        def newest_before(self, seconds: float) -> int:
-            """Return which position was the newest so long ago."""
+        def last_old(self) -> int:
+            """Return the newest position that is more than seconds old."""
             ...
 
         async def extract(self, first: int, last: int, limit: int) -> Extract:
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
         async def wait_for_news(self) -> None:
             """Wait for something new to read."""
             ...
-
-
-RECENT = 5.0
-"""Seconds: what is as young as that at a rewind is no backlog. A far side that is back is not found at once."""
 
 
 class SinkOutbox:
@@ -55,7 +51,7 @@ class SinkOutbox:
 
     def rewind(self) -> None:
         """Read again from the oldest unconfirmed entry; what is owed now, but for the youngest, is the backlog."""
-        first_new = 1 if self._strict else self.journal.newest_before(RECENT) + 1
+        first_new = 1 if self._strict else self.journal.last_old() + 1
         self.in_flight = []
         self.backlog = SinkLane(self, 1, first_new - 1)
         self.new = SinkLane(self, first_new, None)

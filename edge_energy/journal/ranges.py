@@ -1,4 +1,4 @@
-"""What one sink still owes, as ranges of positions. No I/O."""
+"""What one sink still owes, or all of them, as ranges of positions. No I/O."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ class Debt:
             else:
                 first, end = min(first, owed[0]), max(end, owed[1])
         self._ranges = sorted([*kept, (first, end)])
+
+    def gaps(self, last: int) -> list[tuple[int, int]]:
+        """Return the ranges from 1 to `last` of which nothing is owed."""
+        free, begin = [], 1
+        for first, end in self._ranges:
+            if begin < first and begin <= last:
+                free.append((begin, min(first - 1, last)))
+            begin = end + 1
+        return [*free, (begin, last)] if begin <= last else free
 
     def forget_before(self, position: int) -> int:
         """Stop owing what lies before `position`; return how many positions that were."""

@@ -174,6 +174,13 @@ class Reader:
         rows = self.query("SELECT time FROM entries WHERE position >= ? ORDER BY position LIMIT 1", position)
         return rows[0][0] if rows else None
 
+    def last_before(self, boot: int, uptime: int) -> int:
+        """Return the newest position that arrived before an uptime (ns) of a boot, or in another one; 0 for none."""
+        rows = self.query(
+            "SELECT position FROM entries WHERE boot != ? OR uptime < ? ORDER BY position DESC LIMIT 1", boot, uptime
+        )
+        return int(rows[0][0]) if rows else 0
+
     def pending(self, sink: str) -> list[tuple[int, int | None]] | None:
         """Return the ranges that a sink owed at the last save, or None for a sink never seen before."""
         return self.query("SELECT first, last FROM pending WHERE sink = ? ORDER BY first", sink) or None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_energy.interfaces import NewEntry
+    from edge_energy.journal.ranges import Debt
 
 SCHEMA = 1
 UNREADABLE_KEPT = 1_000
@@ -92,7 +93,8 @@ class Store:
         self.used = 0
         """Bytes that rows take. What trimming frees is used again, though the file never shrinks."""
         self._reserve = reserve(path)
-        self._trimmed_to = 0
+        self._trimmed: dict[int, int] = {}
+        """Of each gap in what is owed, by its first position: how far it was trimmed."""
         self._db = open_database(path)
         try:
             self._migrate()
@@ -247,8 +249,9 @@ class Store:
         for sink, ranges in commit.debts.items():
             db.execute("DELETE FROM pending WHERE sink = ?", (sink,))
             db.executemany("INSERT INTO pending VALUES (?, ?, ?)", [(sink, *owed) for owed in ranges])
-        db.executemany("INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?)", commit.set_aside)
+        # In this order: what was brought back may have been refused again since.
         db.executemany("DELETE FROM set_aside WHERE sink = ? AND position = ?", commit.retried)
+        db.executemany("INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?)", commit.set_aside)
         for uptime, time, quality in commit.anchors:
             db.execute("INSERT INTO anchors VALUES (?, ?, ?, ?)", (self.boot, uptime, time, quality))
         if commit.unreadable:
@@ -264,18 +267,20 @@ class Store:
         pages = int(self._value("PRAGMA page_count")) - int(self._value("PRAGMA freelist_count"))
         self.used = pages * PAGE
 
-    def trim(self, floor: int, older_than: int, sinks: Iterable[str], budget: int) -> Trimmed:
+    def trim(self, owed: Debt, older_than: int, sinks: Iterable[str], budget: int) -> Trimmed:
         """Remove one bulk of rows, oldest first.
 
-        What no sink owes (below `floor`) goes once it arrived before `older_than` (UTC ns); over `budget` bytes it
-        goes at any age, then readings that are still owed, then the rest. The newest row always stays, so that
-        no position is ever given twice.
+        What no sink owes goes once it arrived before `older_than` (UTC ns); over `budget` bytes it goes at any age,
+        then readings that are still owed, then the rest. The newest row always stays, so that no position is ever
+        given twice.
         """
         over = self.used > budget
-        delivered = min(floor, self.newest) - 1
-        bound = self._bulk_end(delivered, 1 if over else TRIM_LEAST)
-        if bound is not None and (over or self._arrived_before(bound, older_than)):
-            return Trimmed(delivered=self._delete(bound, "true", sinks), more=True)
+        for first, last in self._free(owed):
+            bound = self._bulk_end(first, last, 1 if over else TRIM_LEAST)
+            if bound is not None and (over or self._arrived_before(bound, older_than)):
+                delivered = self._delete(first, bound, "true", sinks)
+                self._trimmed[first] = bound
+                return Trimmed(delivered=delivered, more=True)
         if not over:
             return Trimmed()
         for kinds in ("kind = 0", "true"):
@@ -286,14 +291,20 @@ class Store:
                 TRIM_ROWS,
             )
             if bound is not None:
-                return Trimmed(dropped=self._delete(bound, kinds, ()), more=True)
+                return Trimmed(dropped=self._delete(1, bound, kinds, ()), more=True)
         return Trimmed()
 
-    def _bulk_end(self, delivered: int, least: int = TRIM_LEAST) -> int | None:
-        """Return the last position of the next bulk at or below `delivered`, or None where it is not worth it."""
+    def _free(self, owed: Debt) -> list[tuple[int, int]]:
+        """Return the ranges of which nothing is owed, without the newest row."""
+        gaps = owed.gaps(self.newest - 1)
+        self._trimmed = {first: self._trimmed[first] for first, _ in gaps if first in self._trimmed}
+        return gaps
+
+    def _bulk_end(self, first: int, last: int, least: int = TRIM_LEAST) -> int | None:
+        """Return the last position of the next bulk of a gap, or None where it is not worth it."""
         rows = self._db.execute(
             "SELECT position FROM entries WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-            (self._trimmed_to, delivered, TRIM_ROWS),
+            (self._trimmed.get(first, first - 1), last, TRIM_ROWS),
         ).fetchall()
         return rows[-1][0] if len(rows) >= least else None
 
@@ -305,21 +316,20 @@ class Store:
         arrival = dated[0] if dated else time
         return arrival is not None and arrival < instant
 
-    def _delete(self, last: int, kinds: str, sinks: Iterable[str]) -> int:
+    def _delete(self, first: int, last: int, kinds: str, sinks: Iterable[str]) -> int:
         names = list(sinks)
         marks = ",".join("?" * len(names))
         with self._transaction():
             changed = self._db.execute(
-                f"DELETE FROM entries WHERE position <= ? AND position < ? AND {kinds} "
+                f"DELETE FROM entries WHERE position BETWEEN ? AND ? AND position < ? AND {kinds} "
                 f"AND position NOT IN (SELECT position FROM set_aside WHERE sink IN ({marks}))",
-                (last, self.newest, *names),
+                (first, last, self.newest, *names),
             ).rowcount
             self._db.execute(
-                "DELETE FROM set_aside WHERE position <= ? AND position NOT IN (SELECT position FROM entries "
-                "WHERE position <= ?)",
-                (last, last),
+                "DELETE FROM set_aside WHERE position BETWEEN ? AND ? AND position NOT IN "
+                "(SELECT position FROM entries WHERE position BETWEEN ? AND ?)",
+                (first, last, first, last),
             )
-        self._trimmed_to = max(self._trimmed_to, last)
         self._measure()
         return changed
 
@@ -329,14 +339,13 @@ class Store:
 
     # -- the full disk ----------------------------------------------------------------------------------------
 
-    def make_room(self, floor: int) -> bool:
+    def make_room(self, owed: Debt) -> bool:
         """On a full disk: free what is delivered, with the help of the reserve; tell whether writing may go on."""
         self._reserve.unlink(missing_ok=True)
         try:
-            bound = self._bulk_end(min(floor, self.newest) - 1)
-            while bound is not None:
-                self._delete(bound, "true", ())
-                bound = self._bulk_end(min(floor, self.newest) - 1)
+            for first, last in self._free(owed):
+                while (bound := self._bulk_end(first, last)) is not None:
+                    self._delete(first, bound, "true", ())
             self._checkpoint()
         except JournalFull:
             return False

@@ -27,7 +27,7 @@ MOST_MESSAGES = 1_000
 MOST_BYTES = 9_500_000
 LONGEST_KEY = 1_024
 """The service's limits for a request, and for an ordering key in bytes. 10 MB are the most."""
-AT_WORK = 16
+AT_WORK = 8
 """Requests under way at a time: there is one for each device, and the way to the service is long."""
 _FRAME = 5  # bytes around a message in its request
 

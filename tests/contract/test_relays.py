@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_energy.errors import NotSwitched, Unavailable
+from edge_energy.errors import NotSwitched, SwitchedElsewhere, Unavailable
 from edge_energy.relays import drivers
 from edge_energy.relays.drivers import choice
 from tests.contract.relay_devices import KINDS, PASSWORD
@@ -127,7 +127,7 @@ async def test_a_hand_at_the_switch_is_not_undone_by_a_renewal(house: Rig) -> No
     await house.relay.switch(True, 30)
     pressed = await house.do("press")
     assert not pressed["output"]
-    words = await fails(house.relay.renew(True, 30), NotSwitched, within=SOON)
+    words = await fails(house.relay.renew(True, 30), SwitchedElsewhere, within=SOON)
     assert "switched off by somebody else" in words
     truth = await house.truth()
     assert (truth["output"], truth["edges"]) == (False, pressed["edges"])

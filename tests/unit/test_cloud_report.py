@@ -96,15 +96,32 @@ def test_what_was_delivered_twice_counts_once(table: Table) -> None:
 
 
 def test_a_counter_that_was_reset_goes_on_from_zero(table: Table) -> None:
-    """What it shows then was used since; a fall by a rounding is none."""
+    """What it shows then was used since; a fall by a rounding is none, and what rises after it was not used."""
     for hour, energy in enumerate([10_000.0, 10_100.0, 5.0, 25.0]):
         table.add(MIDNIGHT + hour * HOUR, energy=energy)
     for hour, energy in enumerate([10_000.0, 10_100.0, 10_099.9, 10_150.0]):
         table.add(MIDNIGHT + hour * HOUR, device="rounds", energy=energy)
     (plug, rounds) = table.report()
     assert plug[2] == pytest.approx(125.0)
-    assert rounds[2] == pytest.approx(150.1)
+    assert rounds[2] == pytest.approx(150.0)
     assert (plug[3], plug[4]) == (None, None)
+
+
+def test_a_counter_that_wobbles_uses_nothing(table: Table) -> None:
+    for minute in range(0, 600, 2):
+        table.add(MIDNIGHT + timedelta(minutes=minute), energy=1000.0)
+        table.add(MIDNIGHT + timedelta(minutes=minute + 1), energy=999.9)
+    ((_, _, energy, _, _),) = table.report()
+    assert energy == pytest.approx(0.0, abs=0.2)
+
+
+def test_what_was_used_in_a_gap_is_the_same_whoever_asks(table: Table) -> None:
+    """Of a day alone, or of the week around it."""
+    table.add(MIDNIGHT - 30 * HOUR, energy=100.0)
+    table.add(MIDNIGHT + HOUR, energy=200.0)
+    week = [row for row in table.report(TODAY - timedelta(days=5)) if row[1] == TODAY]
+    assert table.report() == week
+    assert week[0][2] == pytest.approx(100.0)
 
 
 def test_a_power_that_is_told_seldom_lasts_until_the_next(table: Table) -> None:

@@ -91,6 +91,8 @@ MISTAKES = {
     f'{PUBSUB}credentials = "{SECRET}"': "pubsub.credentials: expected the JSON key of a service account",
     f'{PUBSUB}credentials = \'{{"type": "{SECRET}"}}\'': "expected the JSON key of a service account",
     f'{PUBSUB}commands_topic = "c"': "expected 3 to 255 letters",
+    '[cloud]\nallow_commands = "y"': "cloud.allow_commands: expected only with [kafka] or [pubsub]",
+    '[cloud]\nallow_commands = "perhaps"': "cloud.allow_commands",
     "[cloud]\nallow_commands = true": "cloud.allow_commands: expected only with [kafka] or [pubsub]",
     f"[cloud]\npublish_commands = true\n{KAFKA}": "cloud.publish_commands: expected only with [pubsub]",
 }

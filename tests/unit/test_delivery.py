@@ -255,10 +255,15 @@ async def test_an_entry_that_is_too_large_alone_is_set_aside() -> None:
         if 5 in positions:
             raise TooLarge("413")
 
-    outbox, sink = FakeOutbox(8), FakeSink(verdict)
-    await deliver(Delivery(sink, outbox), outbox)
+    outbox, sink = FakeOutbox(1_000), FakeSink(verdict)
+    delivery = Delivery(sink, outbox)
+    await deliver(delivery, outbox)
     assert outbox.aside == {5: "too large even alone: 413"}
-    assert outbox.confirmed == [(1, 8)]
+    assert outbox.confirmed == [(1, 1_000)]
+    requests = len(sink.requests)
+    outbox.add(1_000)
+    await deliver(delivery, outbox)
+    assert len(sink.requests) - requests <= 3, "one entry does not make all batches small"
 
 
 async def test_an_outage_confirms_nothing_and_delivers_again() -> None:
@@ -280,23 +285,19 @@ async def test_an_outage_confirms_nothing_and_delivers_again() -> None:
 
 
 async def test_a_small_batch_goes_when_its_oldest_has_waited_long_enough() -> None:
-    """`batch_age` bounds how long a lone reading waits for company; a full batch does not wait."""
-    outbox, sink = FakeOutbox(3), FakeSink(fine, batch_size=5, batch_age=0.1)
-    running = asyncio.create_task(Delivery(sink, outbox).run())
-    began = asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(SOON):
-            await outbox.empty.wait()
+    """`batch_age` bounds how long a lone reading waits for company; a full batch, or the first of a run, does not."""
+    outbox, sink = FakeOutbox(1), FakeSink(fine, batch_size=5, batch_age=0.1)
+    async with running(Delivery(sink, outbox)):
+        await until(lambda: sink.requests == [[1]])
+        began = asyncio.get_running_loop().time()
+        outbox.add(3)
+        await until(lambda: len(sink.requests) == 2)
         assert asyncio.get_running_loop().time() - began >= 0.09
-        assert sink.requests == [[1, 2, 3]]
+        assert sink.requests[1] == [2, 3, 4]
         sink.batch_age = 3600.0
         outbox.add(5)
-        async with asyncio.timeout(SOON):
-            await outbox.empty.wait()
-        assert sink.requests[1:] == [[4, 5, 6, 7, 8]]
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
+        await until(lambda: len(sink.requests) == 3)
+        assert sink.requests[2] == [5, 6, 7, 8, 9]
 
 
 async def test_a_batch_without_entries_is_confirmed_without_a_request() -> None:
@@ -370,6 +371,48 @@ async def test_a_backlog_keeps_its_pace_and_what_is_new_does_not_wait_for_it() -
     assert outbox.confirmed == [(1, 20), (1_001, 1_002)]
 
 
+async def test_a_paced_backlog_goes_on_though_nothing_new_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a house where nothing happens the next piece goes when its turn comes."""
+    monkeypatch.setattr("edge_energy.pace.EVERY", 0.02)
+    outbox, sink = FakeOutbox(100, strict=False), FakeSink(fine)
+    async with running(Delivery(sink, outbox, Pace(1000.0, "house"))):
+        await until(lambda: len(sink.accepted) == 100)
+    assert [len(request) for request in sink.requests] == [20] * 5
+
+
+async def test_what_waited_in_a_trouble_goes_after_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the first of the backlog is what the far side cannot take now: each attempt brings what is new."""
+
+    def no_topic(positions: list[int]) -> None:
+        if 1 in positions:
+            raise Unavailable("no topic for the first one")
+
+    outbox, sink = FakeOutbox(10, strict=False), FakeSink(no_topic, batch_age=60.0)
+    delivery = Delivery(sink, outbox)
+    monkeypatch.setattr(outbox, "rewind", lambda: None)  # three are new, and only seconds old
+    outbox.add(3)
+    with pytest.raises(Unavailable):
+        await deliver(delivery, outbox)
+    assert sink.accepted == [11, 12, 13]
+
+
+async def test_entries_that_say_nothing_are_no_sign_of_life() -> None:
+    """A body without values is nothing that a far side could confirm."""
+    outbox, sink = FakeOutbox(0), FakeSink(fine)
+    outbox.newest = 3
+
+    class Empty(FakeLane):
+        async def read(self, limit: int) -> Batch | None:
+            batch = await super().read(limit)
+            return batch and batch._replace(entries=[each._replace(body={}) for each in batch.entries])
+
+    monkeypatched = Empty(outbox, 1, None)
+    outbox.rewind = lambda: setattr(outbox, "new", monkeypatched)  # type: ignore[method-assign]
+    delivery = Delivery(sink, outbox)
+    await deliver(delivery, outbox)
+    assert (sink.requests, outbox.confirmed, delivery.up.is_set()) == ([], [(1, 3)], False)
+
+
 async def test_a_new_outage_makes_one_backlog_of_both() -> None:
     """Two outages in a row: again what is new goes first, and nothing of either is forgotten."""
     outbox, sink = FakeOutbox(100, strict=False), FakeSink(fine, batch_size=10)
@@ -401,20 +444,26 @@ async def test_whoever_waits_for_one_entry_is_told_when_it_is_confirmed() -> Non
         await waiting
 
 
-async def test_an_outage_that_ends_within_the_first_request_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_that_the_sink_bridges_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that waits for its broker: what was recorded meanwhile is a backlog, and what follows goes first."""
-    monkeypatch.setattr("edge_energy.delivery.LONG", 0.0)
-    outbox = FakeOutbox(10, strict=False)
+    monkeypatch.setattr("edge_energy.delivery.LONG", 0.05)
+    outbox = FakeOutbox(20, strict=False)
+    sink = FakeSink(fine, batch_size=10)
+    write = sink.write
 
-    def verdict(_positions: list[int]) -> None:
-        if len(sink.requests) <= 2:
-            outbox.add((100, 1)[len(sink.requests) - 1])
+    async def slow(entries: Sequence[Entry]) -> None:
+        if len(sink.requests) == 1:
+            outbox.add(100)
+            await asyncio.sleep(0.06)  # the outage
+        if len(sink.requests) == 2:
+            outbox.add(1)
+        await write(entries)
 
-    sink = FakeSink(verdict, batch_size=10)
+    sink.write = slow  # type: ignore[method-assign]
     await deliver(Delivery(sink, outbox), outbox)
     assert outbox.rewinds == 2
-    assert sink.accepted.index(111) < sink.accepted.index(110)
-    assert [position for position in sink.accepted if position <= 110] == [*range(1, 111)]
+    assert sink.accepted.index(121) < sink.accepted.index(120)
+    assert [position for position in sink.accepted if position <= 120] == [*range(1, 121)]
 
 
 # -- a far side that accepts a part of a batch ---------------------------------------------------------------

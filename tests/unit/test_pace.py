@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_energy.config import Kafka, Pubsub
 from edge_energy.delivery import LONGEST_WAIT
-from edge_energy.journal.outbox import RECENT
+from edge_energy.journal.journal import RECENT
 from edge_energy.pace import EVERY, Pace
 
 APPLIANCES, DEVICES, MESSAGES_A_DAY = 10_000, 200, 500

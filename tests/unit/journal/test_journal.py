@@ -245,7 +245,7 @@ async def test_a_full_disk_refuses_everything_and_goes_on_by_itself(
     await journal.record(new_entries(2), within=0)
     await limit_pages(journal, None)
     room = threading.Event()
-    monkeypatch.setattr(journal._store, "make_room", lambda _floor: room.is_set())
+    monkeypatch.setattr(journal._store, "make_room", lambda _owed: room.is_set())
     async with busy_writer(journal):
         failing = journal.record(new_entries(5_000), within=0)
         await begun(journal)
@@ -371,6 +371,21 @@ async def test_retry_brings_back_what_one_sink_refused(journal: Journal) -> None
     assert await pending(journal, "one") == [(3, 3), (6, None)]
     assert await journal.retry() == 1
     assert await journal.retry() == 0
+
+
+async def test_retry_leaves_alone_whom_it_brings_nothing_back(journal: Journal) -> None:
+    """What another sink has on its way is not sent twice, and what is new to it is no backlog."""
+    one, other = await journal.outbox("one"), await journal.outbox("other")
+    await journal.record(new_entries(5), within=0)
+    refused, going = await one.new.read(10), await other.new.read(3)
+    assert refused is not None
+    assert going is not None
+    one.set_aside(refused.entries[0], "bad")
+    one.confirm(refused)
+    assert await journal.retry("one") == 1
+    assert (other.new.unread(), other.backlog.unread()) == (2, 0)
+    other.confirm(going)
+    assert other.lag() == 2
 
 
 async def test_ping_waits_for_both_threads(journal: Journal) -> None:

@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from edge_energy.clock import Clock
 from edge_energy.journal.reader import Reader
 from tests.unit.samples import new_entries, new_entry, running_journal
 
@@ -83,7 +84,7 @@ async def test_news_come_with_the_next_commit(journal: Journal, outbox: SinkOutb
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing count as only seconds old."""
-    monkeypatch.setattr("edge_energy.journal.outbox.RECENT", 0.0)
+    monkeypatch.setattr("edge_energy.journal.journal.RECENT", 0.0)
 
 
 @pytest.mark.usefixtures("old")
@@ -111,14 +112,24 @@ async def test_what_is_owed_at_a_rewind_is_the_backlog_and_what_comes_later_is_n
 
 async def test_what_is_only_seconds_old_is_no_backlog(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """A far side that is back is found a moment later: what was recorded in between does not wait behind a day."""
-    monkeypatch.setattr("edge_energy.journal.outbox.RECENT", 60.0)
     outbox = await journal.outbox("sink")
     assert (outbox.backlog.unread(), outbox.new.unread()) == (0, 6)
     monkeypatch.setattr("edge_energy.journal.journal.RECENT", 0.0)
-    await journal.record(new_entries(3), within=0)
-    await journal.record(new_entries(2), within=0)
     outbox.rewind()
-    assert (outbox.backlog.unread(), outbox.new.unread()) == (9, 2), "only what is remembered can be young"
+    assert (outbox.backlog.unread(), outbox.new.unread()) == (6, 0)
+
+
+async def test_a_restart_makes_no_backlog_of_what_is_only_seconds_old(tmp_path: Path) -> None:
+    """There was no outage: nobody has to wait for the pace of one."""
+    async with running_journal(tmp_path) as journal:
+        _, now = Clock(lambda: True).now()
+        await journal.record([new_entry(uptime=now - 60 * 10**9), new_entry(uptime=now)], within=0)
+    async with running_journal(tmp_path) as journal:
+        outbox = await journal.outbox("sink")
+        assert (outbox.backlog.unread(), outbox.new.unread()) == (1, 1)
+    async with running_journal(tmp_path, boot="another") as journal:
+        outbox = await journal.outbox("sink")
+        assert (outbox.backlog.unread(), outbox.new.unread()) == (2, 0)
 
 
 @pytest.mark.usefixtures("old")

@@ -215,3 +215,13 @@ def test_the_open_range_keeps_its_open_end() -> None:
     assert debt.rows() == [(10, None)]
     assert debt.next_range(12) == (12, None)
     assert debt.count(9) == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40) | st.none()), max_size=6), st.integers(0, 45))
+def test_gaps_are_all_that_is_not_owed(rows: list[tuple[int, int | None]], last: int) -> None:
+    """Ordered and disjoint, and with what is owed they are everything."""
+    debt = Debt(rows)
+    gaps = debt.gaps(last)
+    free = [position for first, end in gaps for position in range(first, end + 1)]
+    assert free == [position for position in range(1, last + 1) if not debt.count(position, position)]
+    assert all(first <= end for first, end in gaps)

@@ -13,6 +13,7 @@ from edge_energy.interfaces import COMMAND, INCIDENT, READING
 from edge_energy.journal import files
 from edge_energy.journal import store as store_module
 from edge_energy.journal.opening import GAP
+from edge_energy.journal.ranges import Debt
 from edge_energy.journal.reader import Reader
 from edge_energy.journal.store import UNREADABLE_KEPT, Commit, Store, Trimmed
 from tests.unit.samples import BOOT, NOON, SECOND, new_entries, new_entry
@@ -148,7 +149,7 @@ def test_sources_and_boots_keep_their_numbers(opened: Callable[..., Store], stor
 def test_a_position_is_never_given_twice(opened: Callable[..., Store], store: Store) -> None:
     """Trimming everything, and starting again, goes on behind the newest."""
     store.commit(Commit(entries=new_entries(2_500)))
-    while store.trim(store.newest + 1, LATER, (), PLENTY).more:
+    while store.trim(owing(store.newest + 1), LATER, (), PLENTY).more:
         pass
     assert rows(store) == [2_500]
     store = opened()
@@ -180,10 +181,15 @@ def test_new_entries_are_never_at_positions_that_a_sink_has_already_had(
 # -- trimming ------------------------------------------------------------------------------------------------
 
 
+def owing(first: int) -> Debt:
+    """Return that everything from a position on is owed."""
+    return Debt([(first, None)])
+
+
 def trim_all(store: Store, floor: int, *, older_than: int = LATER, budget: int = PLENTY, sinks: Any = ()) -> Trimmed:
     total = Trimmed()
     while True:
-        trimmed = store.trim(floor, older_than, sinks, budget)
+        trimmed = store.trim(owing(floor), older_than, sinks, budget)
         total.delivered += trimmed.delivered
         total.dropped += trimmed.dropped
         if not trimmed.more:
@@ -222,7 +228,7 @@ def test_over_budget_goes_what_is_delivered_then_readings_then_the_rest(store: S
     newest = store.newest
 
     def step() -> tuple[Trimmed, int, int]:
-        trimmed = store.trim(501, NOON, (), budget=0)  # positions 1 to 500 are delivered, none is old
+        trimmed = store.trim(owing(501), NOON, (), budget=0)  # positions 1 to 500 are delivered, none is old
         rare = rows(store, "SELECT count(*) FROM entries WHERE kind != 0")[0]
         return trimmed, rare, rows(store, "SELECT count(*) FROM entries")[0]
 
@@ -237,9 +243,46 @@ def test_over_budget_goes_what_is_delivered_then_readings_then_the_rest(store: S
 def test_over_budget_delivered_entries_go_at_any_age(store: Store) -> None:
     """Nothing that is still owed is dropped while something delivered is there."""
     store.commit(Commit(entries=new_entries(3_000)))
-    assert store.trim(2_001, NOON, (), budget=store.used - 1) == Trimmed(delivered=2_000, more=True)
-    assert store.trim(2_001, NOON, (), budget=PLENTY) == Trimmed()
+    assert store.trim(owing(2_001), NOON, (), budget=store.used - 1) == Trimmed(delivered=2_000, more=True)
+    assert store.trim(owing(2_001), NOON, (), budget=PLENTY) == Trimmed()
     assert rows(store) == [*range(2_001, 3_001)]
+
+
+BACKLOG = Debt([(1_001, 5_000), (9_001, None)])
+"""What waits behind an outage: what was recorded after it was delivered first, up to 9,000."""
+
+
+def test_over_budget_what_was_delivered_behind_a_backlog_goes_before_it(store: Store) -> None:
+    """Also a delivered entry that is younger: only what is owed may be called lost."""
+    store.commit(Commit(entries=new_entries(10_000)))
+    assert store.trim(BACKLOG, NOON, (), budget=0) == Trimmed(delivered=1_000, more=True)
+    assert store.trim(BACKLOG, NOON, (), budget=0) == Trimmed(delivered=4_000, more=True)
+    assert rows(store) == [*range(1_001, 5_001), *range(9_001, 10_001)]
+    assert store.trim(BACKLOG, NOON, (), budget=0) == Trimmed(dropped=4_999, more=True)
+
+
+def test_what_was_delivered_behind_a_backlog_is_trimmed_once_it_is_old(store: Store) -> None:
+    """And the backlog itself when it has been delivered; what was refused stays."""
+    store.commit(Commit(entries=new_entries(10_000), set_aside=[("here", 6_000, "bad"), ("here", 2_000, "bad")]))
+    while store.trim(BACKLOG, LATER, ["here"], PLENTY).more:
+        pass
+    assert rows(store) == [*range(1_001, 5_001), 6_000, *range(9_001, 10_001)]
+    while store.trim(owing(9_001), LATER, ["here"], PLENTY).more:
+        pass
+    assert rows(store) == [2_000, 6_000, *range(9_001, 10_001)]
+
+
+def test_a_full_disk_finds_room_behind_a_backlog(store: Store) -> None:
+    store.commit(Commit(entries=new_entries(12_000)))
+    assert store.make_room(Debt([(1, 1_000), (12_000, None)]))
+    assert rows(store) == [*range(1, 1_001), *range(11_001, 12_001)]
+
+
+def test_what_was_brought_back_and_refused_again_is_not_forgotten(store: Store) -> None:
+    """Both may be written by one transaction."""
+    store.commit(Commit(entries=new_entries(5), set_aside=[("here", 2, "bad")]))
+    store.commit(Commit(retried=[("here", 2)], set_aside=[("here", 2, "still bad")]))
+    assert rows(store, "SELECT * FROM set_aside") == [("here", 2, "still bad")]
 
 
 def test_refused_entries_outlive_trimming_while_their_sink_is_configured(store: Store) -> None:
@@ -248,7 +291,7 @@ def test_refused_entries_outlive_trimming_while_their_sink_is_configured(store: 
     assert trim_all(store, 2_001, sinks=["here"]) == Trimmed(delivered=1_998)
     assert rows(store) == [7, 2_000]
     assert rows(store, "SELECT * FROM set_aside") == [("here", 7, "bad")]
-    assert store.trim(2_001, LATER, ["here"], budget=0).dropped == 1, "the budget comes first"
+    assert store.trim(owing(2_001), LATER, ["here"], budget=0).dropped == 1, "the budget comes first"
     assert rows(store, "SELECT * FROM set_aside") == []
 
 
@@ -285,7 +328,7 @@ class _Failing:
 def test_room_is_made_of_what_is_delivered_however_young(store: Store) -> None:
     """On a full disk delivered entries go, what is owed stays, and the reserve is there again."""
     store.commit(Commit(entries=new_entries(12_000)))
-    assert store.make_room(11_001)
+    assert store.make_room(owing(11_001))
     assert rows(store) == [*range(11_001, 12_001)]
     assert files.reserve(store.path).stat().st_size == files.RESERVE
 
@@ -306,8 +349,8 @@ def test_where_no_room_can_be_made_the_daemon_stays_up(
     store.commit(Commit(entries=new_entries(2_000)))
     with monkeypatch.context() as patch:
         patch.setattr(store, "_db", _Failing(store._db, statement, code))
-        assert store.make_room(2_001) is False
-    assert store.make_room(2_001) is True
+        assert store.make_room(owing(2_001)) is False
+    assert store.make_room(owing(2_001)) is True
 
 
 def test_damage_found_while_writing_is_left_for_the_next_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
