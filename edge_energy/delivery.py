@@ -41,6 +41,8 @@ class Delivery:
         self.set_aside = 0
         self.last_success: float | None = None
         """Monotonic seconds of the last confirmation."""
+        self.asked_at: float | None = None
+        """Monotonic seconds since which the sink has not answered, while it is waited for."""
         self._sink = sink
         self._outbox = outbox
         self._pace = pace or Pace(0.0, "")
@@ -127,7 +129,7 @@ class Delivery:
         if not entries:
             return 0
         try:
-            await self._sink.write(entries)
+            await self._write(entries)
         except (TooLarge, Rejected) as error:
             rest = self._without(entries, error.accepted)
             if len(rest) == 1:
@@ -140,6 +142,13 @@ class Delivery:
             return largest
         self._accepted(len(entries))
         return len(entries)
+
+    async def _write(self, entries: list[Entry]) -> None:
+        self.asked_at = time.monotonic()
+        try:
+            await self._sink.write(entries)
+        finally:
+            self.asked_at = None
 
     def _without(self, entries: list[Entry], accepted: Collection[int]) -> list[Entry]:
         """Return what was not accepted of a batch; a sink that says nothing of that accepted nothing."""

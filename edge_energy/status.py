@@ -114,7 +114,8 @@ class Status:
             "replay_rate": delivery.replay_rate,
             "delivered": delivery.delivered,
             "set_aside": delivery.set_aside,
-            "last_success_seconds_ago": None if last is None else round(time.monotonic() - last, 1),
+            "last_success_seconds_ago": _ago(last),
+            "unanswered_seconds": _ago(delivery.asked_at),
         }
 
     async def journal(self) -> dict[str, Any]:
@@ -158,6 +159,11 @@ class Status:
             }
             for device, state in sorted(self._live.devices.items())
         ]
+
+
+def _ago(moment: float | None) -> float | None:
+    """Return how many seconds ago a monotonic moment was."""
+    return None if moment is None else round(time.monotonic() - moment, 1)
 
 
 def _bytes_written() -> int | None:

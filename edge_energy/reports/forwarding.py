@@ -7,6 +7,9 @@ from typing import Any
 
 from edge_energy.reports.words import connection, duration, table
 
+SLOW = 3.0
+"""Seconds without an answer of a sink that are worth a line."""
+
 
 def forwarding(report: dict[str, Any]) -> str:
     """Return the report of `edge-energy forward status`."""
@@ -26,6 +29,8 @@ def sink(report: dict[str, Any]) -> list[str]:
     if backlog and report["connected"]:
         pace = f"at most {rate:g} a second: {duration(backlog / rate)} more" if rate else "as fast as it goes"
         lines.append(f"  what is new goes first; {backlog} of an outage follow, {pace}")
+    if report["connected"] and (report["unanswered_seconds"] or 0) >= SLOW:
+        lines.append(f"  ! it has not answered for {duration(report['unanswered_seconds'])}")
     if report["set_aside"]:
         lines.append(f"  ! {report['set_aside']} entries refused and set aside: see `edge-energy journal rejections`")
     if report["last_error"] and report["connected"]:

@@ -380,6 +380,23 @@ async def test_a_paced_backlog_goes_on_though_nothing_new_comes(monkeypatch: pyt
     assert [len(request) for request in sink.requests] == [20] * 5
 
 
+async def test_since_when_a_sink_does_not_answer_is_known() -> None:
+    """And only while it is waited for."""
+    outbox, sink = FakeOutbox(1), FakeSink(fine)
+    may_answer = asyncio.Event()
+
+    async def silent(_entries: Sequence[Entry]) -> None:
+        await may_answer.wait()
+
+    sink.write = silent  # type: ignore[method-assign]
+    delivery = Delivery(sink, outbox)
+    async with running(delivery):
+        await until(lambda: delivery.asked_at is not None)
+        may_answer.set()
+        await until(lambda: outbox.confirmed)
+        assert delivery.asked_at is None
+
+
 async def test_what_waited_in_a_trouble_goes_after_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the first of the backlog is what the far side cannot take now: each attempt brings what is new."""
 

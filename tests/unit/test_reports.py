@@ -48,6 +48,7 @@ SINK: dict[str, Any] = {
     "delivered": 10,
     "set_aside": 2,
     "last_success_seconds_ago": None,
+    "unanswered_seconds": None,
 }
 JOURNAL: dict[str, Any] = {
     "bytes": 3 * 2**20,
@@ -405,6 +406,14 @@ def test_a_backlog_is_told_with_the_time_that_it_takes() -> None:
     assert forwarding_lines({"backlog_entries": 5})[1].endswith("5 of an outage follow, as fast as it goes")
     assert not any("outage" in line for line in forwarding_lines({"backlog_entries": 0}))
     assert not any("outage" in line for line in forwarding_lines({"connected": False}))
+
+
+def test_a_sink_that_does_not_answer_is_told_before_it_counts_as_away() -> None:
+    """A client that waits for its broker is connected only by name."""
+    assert (
+        forwarding_lines({"backlog_entries": 0, "unanswered_seconds": 12.0})[1] == "  ! it has not answered for 12 s"
+    )
+    assert len(forwarding_lines({"backlog_entries": 0, "unanswered_seconds": 0.4, "set_aside": 0})) == 1
 
 
 def test_what_became_of_commands_from_the_cloud_is_told() -> None:
