@@ -27,9 +27,8 @@ else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
 
-torture: servers ## run the long versions: 200 kills with a leased load, a welded contact, minutes without the cloud
-	@LONG_TESTS=1 $(BIN)/python -m pytest tests/acceptance/test_relay_safety.py tests/acceptance/test_relays.py \
-		tests/acceptance/test_forwarding.py tests/acceptance/test_cloud_commands.py
+torture: servers ## run the long versions of the acceptance tests: 200 kills, longer outages, a welded contact
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/acceptance
 
 lint: $(PROJECT) ## check style, format and types
 	@$(BIN)/ruff check

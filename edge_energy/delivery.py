@@ -62,7 +62,6 @@ class Delivery:
         """Deliver until cancelled. Raises `Unavailable`; nothing is lost by that, the next run begins again."""
         self._suspects = []
         self._unconfirmed = []
-        self._largest = self._sink.batch_size
         self._pace.begin(time.monotonic())
         self._rewind()
         async with self._sink:

@@ -14,18 +14,19 @@ from aiohttp import web
 from edge_energy.api.answers import BadRequest, failure, json_response, ok, retry_after
 from edge_energy.api.elsewhere import SENT, Elsewhere
 from edge_energy.api.guard import TOKEN
+from edge_energy.api.pending import Pending
 from edge_energy.api.switches import asked_duration, asked_name, only
 from edge_energy.devices.payload import parse
-from edge_energy.relays.command import ID, Origin, UnknownDevice, UnknownRelay, Verdict
+from edge_energy.relays.command import ID, Command, Origin, UnknownDevice, UnknownRelay, Verdict
+from edge_energy.relays.controller import SWITCHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_energy.api.elsewhere import Publisher
     from edge_energy.api.switches import Switches
-    from edge_energy.relays.command import Command, Outcome
+    from edge_energy.relays.command import Outcome
 
-MOST_PENDING = 64  # commands
 LONGEST_WAIT = 30.0  # seconds
 STATUS: Mapping[Verdict, int] = {
     Verdict.CONFIRMED: 200,
@@ -61,21 +62,23 @@ class _Sending:
     def __init__(self, switches: Switches, elsewhere: Elsewhere | None) -> None:
         self._switches = switches
         self._elsewhere = elsewhere
-        self._pending: dict[str, tuple[Command, asyncio.Task[Outcome]]] = {}
-        """By id: what is not done yet."""
+        self._pending: Pending[Command, Outcome] = Pending(Command.same)
 
     async def receive(self, request: web.Request) -> web.Response:
         wait = _wait(request)
-        body = await _body(request)
+        wanted = _wanted(await _body(request))
         try:
-            command = self._command(body, request)
+            command = self._command(wanted, request)
         except UnknownDevice as error:
-            if self._elsewhere is None:
+            # A name means something only here, and what is no id is no device anywhere.
+            if self._elsewhere is None or not wanted["device_id"].startswith(SWITCHABLE):
                 raise BadRequest(str(error), "device_id", 404) from None
-            return await self._elsewhere.send(_published(body), waiting=wait is not None)
+            # With an id, by which they know it if it comes twice.
+            published = {"command_id": secrets.token_hex(8), **wanted}
+            return await self._elsewhere.send(published, waiting=wait is not None)
         except UnknownRelay as error:
             raise BadRequest(str(error), "device_id", 404) from None
-        task = self._submit(command)
+        task = self._pending.submit(command.id, command, self._switches.submit)
         if wait is None:
             return json_response({"status": SENT, "command_id": command.id})
         # Not ended when whoever waits goes away: it was sent.
@@ -88,40 +91,27 @@ class _Sending:
             return failure(503, "the daemon stops", headers=retry_after(_BUSY_RETRY))
         return _answer(command, task.result())
 
-    def _command(self, body: dict[str, Any], request: web.Request) -> Command:
-        """Return the command in a body that is checked here. Raises `BadRequest` and `UnknownRelay`."""
-        only(body, "device_id", "switch", "for", "command_id")
-        name = asked_name(body.get("device_id"), "device_id")
-        if type(body.get("switch")) is not bool:
-            raise BadRequest("expected true or false", "switch")
-        more: dict[str, Any] = {"for_": asked_duration(body.get("for"))}
-        if "command_id" in body:
-            more |= {"id": _command_id(body["command_id"]), "foreign": True}
+    def _command(self, wanted: dict[str, Any], request: web.Request) -> Command:
+        """Return the command that is wanted. Raises `UnknownRelay`."""
+        more: dict[str, Any] = {"for_": wanted.get("for")}
+        if "command_id" in wanted:
+            more |= {"id": wanted["command_id"], "foreign": True}
         if (token := request[TOKEN]) is not None:
             more["reason"] = f"asked for with token {token.id} {token.name}".rstrip()
-        return self._switches.command(name, body["switch"], Origin.HTTP, **more)
-
-    def _submit(self, command: Command) -> asyncio.Task[Outcome]:
-        """Have a command carried out, once: the same one sent again is the one at work."""
-        if command.id in self._pending:
-            known, task = self._pending[command.id]
-            if not known.same(command):
-                raise BadRequest("another command with this id is at work", "command_id", 409)
-            return task
-        if len(self._pending) >= MOST_PENDING:
-            raise web.HTTPServiceUnavailable(text=f"{MOST_PENDING} commands are at work already")
-        task = self._switches.submit(command)
-        self._pending[command.id] = command, task
-        task.add_done_callback(lambda _: self._pending.pop(command.id, None))
-        return task
+        return self._switches.command(wanted["device_id"], wanted["switch"], Origin.HTTP, **more)
 
 
-def _published(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what others get of a body that was checked; with an id, by which they know it if it comes twice."""
-    seconds = asked_duration(body.get("for"))
-    found = {"device_id": body["device_id"], "switch": body["switch"]}
-    found["command_id"] = body.get("command_id") or secrets.token_hex(8)
-    return found if seconds is None else {**found, "for": seconds}
+def _wanted(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what a body says, checked: `for` in seconds. As others get it, too. Raises `BadRequest`."""
+    only(body, "device_id", "switch", "for", "command_id")
+    found = {"device_id": asked_name(body.get("device_id"), "device_id"), "switch": body.get("switch")}
+    if type(found["switch"]) is not bool:
+        raise BadRequest("expected true or false", "switch")
+    if (seconds := asked_duration(body.get("for"))) is not None:
+        found["for"] = seconds
+    if "command_id" in body:
+        found["command_id"] = _command_id(body["command_id"])
+    return found
 
 
 def _answer(command: Command, outcome: Outcome) -> web.Response:

@@ -1,7 +1,8 @@
 """What a command from the cloud asks for. No I/O.
 
 `{"device_id": "shelly-ec62608ab9a4", "switch": true, "command_id": "…", "for": "30m", "expires": "<ISO 8601>"}`: the
-first two are required, as in POST /send; `expires` where it is to be good for another time than half a minute.
+first two are required, as in POST /send; `expires` where it is to be good for another time than half a minute: an
+hour at most.
 """
 
 from __future__ import annotations

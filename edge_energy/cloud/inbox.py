@@ -1,32 +1,38 @@
 """Takes commands from the cloud to the relay controller, and acknowledges each when its outcome is in the journal.
 
 A letter may come twice, and its acknowledgement may get lost: the controller knows by its id what was carried out,
-also after a crash, because that is in the transaction of the intent.
+also after a crash, because that is in the transaction of the intent. What waits only for space on the disk holds up
+nobody: OFF switches then, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from edge_energy.cloud.command import Wanted, parse
-from edge_energy.errors import JournalFull, UnreadablePayload
+from edge_energy.errors import UnreadablePayload
 from edge_energy.relays.command import Command, Origin, Outcome, UnknownDevice, UnknownRelay, Verdict
+from edge_energy.relays.fields import LARGEST
 from edge_energy.together import together
 
 if TYPE_CHECKING:
     from edge_energy.cloud.letter import CommandSource, Letter
     from edge_energy.interfaces import Recorder
 
-    _Arrived = asyncio.Queue[tuple[Letter, asyncio.Task[None]]]
+    _Work = asyncio.Task[tuple[Command, Outcome] | None]
 
 log = structlog.get_logger()
 
 MOST_AT_WORK = 64
-"""Letters that are received and not acknowledged."""
+"""Letters that are being carried out."""
+MOST_WAITING = 1000
+"""Letters that are received and not acknowledged; while nothing can be recorded the oldest make way for new ones."""
 REMEMBERED = 1000
 """Letters that are known if they come again before a restart."""
 MOST_WARNINGS = 32
@@ -49,8 +55,19 @@ class Controller(Protocol):
     def submit(self, command: Command) -> asyncio.Task[Outcome]:
         """Carry a command out."""
 
+    async def recorded(self, command: Command) -> bool:
+        """Wait for the commit of the outcome of a command; tell whether it is on disk."""
+
     def record_again(self, command: Command, outcome: Outcome) -> None:
-        """Record an outcome that may be missing in the journal. Raises nothing."""
+        """Record an outcome that a full disk has kept out of the journal. Raises nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A letter as it came last, without its payload, and what it asks for: done when that has an outcome."""
+
+    letter: Letter
+    work: _Work
 
 
 class Inbox:
@@ -64,8 +81,11 @@ class Inbox:
         self._recorder = recorder
         self._counts: Counter[str] = Counter()
         self._verdicts: Counter[Verdict] = Counter()
-        self._known: dict[str, asyncio.Task[None]] = {}
-        """By the ids of letters: those at work, and the newest of those that are settled."""
+        self._known: dict[str, _Work] = {}
+        """By the ids of letters: those at work, and the newest of those that have an outcome."""
+        self._places: dict[str, _Place] = {}
+        """By the ids of letters: those not acknowledged, in the order of arrival."""
+        self._arrived = asyncio.Event()
         self._warned: set[str] = set()
 
     def status(self) -> dict[str, Any]:
@@ -78,49 +98,67 @@ class Inbox:
         """Take letters until cancelled."""
         async with self._source:
             self.up.set()
-            arrived: _Arrived = asyncio.Queue()
-            room = asyncio.Semaphore(MOST_AT_WORK)
-            await together(self._receive(arrived, room), self._acknowledge(arrived, room))
+            self._places.clear()
+            await together(self._receive(), self._acknowledge())
 
-    async def _receive(self, arrived: _Arrived, room: asyncio.Semaphore) -> None:
-        async with asyncio.TaskGroup() as work:
+    async def _receive(self) -> None:
+        room = asyncio.Semaphore(MOST_AT_WORK)
+        async with asyncio.TaskGroup() as group:
             while True:
+                await self._place()
                 await room.acquire()
                 letter = await self._source.receive()
                 self._counts["received"] += 1
-                known = self._known.pop(letter.id, None)
-                if known is None or (known.done() and (known.cancelled() or known.exception() is not None)):
-                    known = work.create_task(self._settle(letter))
+                work = self._known.pop(letter.id, None)
+                if work is None or (work.done() and (work.cancelled() or work.exception() is not None)):
+                    work = group.create_task(self._settle(letter))
+                    work.add_done_callback(lambda _: room.release())
                 else:
                     self._counts["repeated"] += 1
-                self._remember(letter, known)
-                arrived.put_nowait((letter, known))
+                    room.release()
+                self._remember(letter, work)
+                self._arrived.set()
 
-    def _remember(self, letter: Letter, task: asyncio.Task[None]) -> None:
-        self._known[letter.id] = task
+    async def _place(self) -> None:
+        """Wait for a place; the oldest with an outcome gives way, and is acknowledged when it comes again."""
+        while len(self._places) >= MOST_WAITING:
+            oldest = next(iter(self._places.values()))
+            await asyncio.wait([oldest.work])
+            if self._places.get(oldest.letter.id) is oldest:
+                del self._places[oldest.letter.id]
+
+    def _remember(self, letter: Letter, work: _Work) -> None:
+        self._places[letter.id] = _Place(letter._replace(payload=b""), work)  # where it was, if it waits already
+        self._known[letter.id] = work
         if len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
 
-    async def _acknowledge(self, arrived: _Arrived, room: asyncio.Semaphore) -> None:
+    async def _acknowledge(self) -> None:
         """Acknowledge in the order of arrival: some brokers know only "everything up to here"."""
         while True:
-            letter, settled = await arrived.get()
-            await settled
-            await self._source.acknowledge(letter)
-            self._counts["acknowledged"] += 1
-            room.release()
+            while not self._places:
+                self._arrived.clear()
+                await self._arrived.wait()
+            await asyncio.wait([next(iter(self._places.values())).work])
+            settled = list(takewhile(lambda place: place.work.done(), self._places.values()))
+            await self._on_disk([ended for place in settled if (ended := place.work.result()) is not None])
+            # As they came last, without those that gave way; what comes again from now on has a place of its own.
+            letters = [self._places.pop(at).letter for place in settled if (at := place.letter.id) in self._places]
+            if letters:
+                await self._source.acknowledge(letters)
+                self._counts["acknowledged"] += len(letters)
 
     # -- one letter -------------------------------------------------------------------------------------------
 
-    async def _settle(self, letter: Letter) -> None:
-        """Return when nothing is left to be done for a letter, and that is on disk."""
+    async def _settle(self, letter: Letter) -> tuple[Command, Outcome] | None:
+        """Return how a command has ended; None where nobody here is to carry anything out."""
         await self._controller.up.wait()
         command = self._command(letter)
         if command is None:
-            return
+            return None
         outcome = await self._carry_out(command)
-        await self._on_disk(command, outcome)
         self._verdicts[outcome.verdict] += 1
+        return command, outcome
 
     def _command(self, letter: Letter) -> Command | None:
         """Return the command in a letter; None where nobody here is to carry anything out."""
@@ -129,7 +167,7 @@ class Inbox:
             if letter.published_at is None:
                 raise UnreadablePayload(_UNDATED)  # noqa: TRY301 - as all that is wrong with a letter
         except UnreadablePayload as error:
-            self._recorder.keep_aside(self.name, str(error), letter.payload)
+            self._recorder.keep_aside(self.name, str(error), letter.payload[:LARGEST])
             self._count("malformed", reason=str(error))
             return None
         try:
@@ -161,16 +199,12 @@ class Inbox:
             if not task.cancelled():  # by a controller that ended before it began with this one
                 return task.result()
 
-    async def _on_disk(self, command: Command, outcome: Outcome) -> None:
-        """Wait until an outcome is in the journal: commits happen in the order of the calls."""
-        while True:
-            try:
-                await self._recorder.record([], within=0)
-            except JournalFull:
-                await self._recorder.writable()
+    async def _on_disk(self, ended: list[tuple[Command, Outcome]]) -> None:
+        """Wait until outcomes are in the journal."""
+        while lost := [each for each in ended if not await self._controller.recorded(each[0])]:
+            await self._recorder.writable()
+            for command, outcome in lost:
                 self._controller.record_again(command, outcome)
-            else:
-                return
 
     def _count(self, kind: str, **details: str) -> None:
         """Count a letter that does nothing and should not be; tell of it once, whoever sends how many."""

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -20,10 +19,10 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Kafka
 
 from edge_energy.cloud.letter import Letter
 from edge_energy.errors import Unavailable
-from edge_energy.kafka.client import Trouble, configuration, explain
+from edge_energy.kafka.client import Trouble, configuration, explain, silence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from confluent_kafka import Message
 
@@ -33,19 +32,20 @@ log = structlog.get_logger()
 
 LOOK = 0.25
 """Seconds for which the thread waits for a letter; a stop waits so long for the thread."""
-WAIT = 5.0
+LONGEST_WAIT = 5.0
 """Seconds that the broker lets us wait for letters; all else that we ask it waits behind that."""
 ASKING = 2.0
 """Seconds for which the thread waits for the cluster at first, again and again."""
-PARTITIONS_EVERY = 300.0
-"""Seconds between two looks whether the topic has got more partitions."""
+EVERY = 300.0
+"""Seconds between two looks at the topic's partitions; we keep our places again then, or they are forgotten."""
+RECENT = 600.0
+"""Seconds: what is older when we have no place has expired anyway, unless it says when it does."""
 CLOSING = 1.0
 """Seconds that saying goodbye may take."""
 _LONGEST_ID = 64
 _CONFIGURATION = {
     "enable.auto.commit": False,
     "auto.offset.reset": "latest",  # where we were is no more: what was there has expired
-    "fetch.wait.max.ms": round(WAIT * 1000),
     "fetch.message.max.bytes": 65_536,
     "queued.min.messages": 64,
     "queued.max.messages.kbytes": 1_024,
@@ -60,9 +60,11 @@ class KafkaCommands:
     def __init__(self, settings: Kafka, client_id: str) -> None:
         self._settings = settings
         self._trouble = Trouble()
+        self._wait = wait(settings)
         self._configuration = {
             **configuration(settings, client_id),
             **_CONFIGURATION,
+            "fetch.wait.max.ms": round(self._wait * 1000),
             "group.id": settings.group,
             "error_cb": self._happened,
             "on_commit": self._committed,
@@ -70,10 +72,10 @@ class KafkaCommands:
         self._consumer: Consumer
         self._thread: ThreadPoolExecutor
         self._arrived: deque[Letter] = deque()
+        self._places: dict[int, TopicPartition] = {}
+        """By partition: what is acknowledged."""
+        self._due = 0.0
         # What follows is of the thread.
-        self._partitions = 0
-        """How many we listen to."""
-        self._partitions_due = 0.0
         self._last: KafkaError | None = None
         """Why we have not begun yet."""
         self._error: KafkaError | None = None
@@ -82,20 +84,24 @@ class KafkaCommands:
         """Whether all connections are lost; they may be back already."""
 
     async def __aenter__(self) -> Self:
-        self._thread = ThreadPoolExecutor(1, "kafka-commands")
-        self._partitions, self._last, self._error, self._doubtful = 0, None, None, False
+        self._last, self._error, self._doubtful = None, None, False
         self._arrived.clear()
+        self._places.clear()
         self._trouble.forget()
         try:
-            await self._in_thread(self._open)
+            self._consumer = await asyncio.to_thread(Consumer, self._configuration)
+        except KafkaException as error:  # a file that is no certificate
+            raise self._away(error.args[0]) from error
+        self._thread = ThreadPoolExecutor(1, "kafka-commands")
+        try:
             async with asyncio.timeout(self._settings.timeout):
-                while not self._partitions:
+                while not self._places:
                     await self._in_thread(self._begin)
         except TimeoutError:
             await self._close()
-            error = self._trouble.last or self._last
+            reason = self._trouble.last or self._last
             silent = f"{self._settings.brokers} did not answer within {self._settings.timeout:g} s"
-            raise (Unavailable(silent) if error is None else self._away(error)) from None
+            raise (Unavailable(silent) if reason is None else self._away(reason)) from None
         except BaseException:
             await self._close()
             raise
@@ -107,33 +113,36 @@ class KafkaCommands:
     async def receive(self) -> Letter:
         """See `CommandSource`."""
         while not self._arrived:
+            if self._doubtful or time.monotonic() > self._due:
+                await self._in_thread(self._ask)
+                self._keep(self._places.values())
             await self._in_thread(self._look)
         return self._arrived.popleft()
 
-    async def acknowledge(self, letter: Letter) -> None:
+    async def acknowledge(self, letters: Sequence[Letter]) -> None:
         """See `CommandSource`; the broker's answer is looked at by whoever waits for the next letter."""
+        places = {letter.receipt.partition: letter.receipt for letter in letters}
+        self._places |= places
+        self._keep(places.values())
+
+    def _keep(self, places: Iterable[TopicPartition]) -> None:
+        """Have the broker keep places. In the loop alone, so that an older one never overtakes a newer one."""
         try:
-            self._consumer.commit(offsets=[letter.receipt], asynchronous=True)
+            self._consumer.commit(offsets=list(places), asynchronous=True)
         except KafkaException as error:
             raise self._away(error.args[0]) from error
 
     # -- in the thread ----------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
-        try:
-            self._consumer = Consumer(self._configuration)
-        except KafkaException as error:
-            raise self._away(error.args[0]) from error
-
     def _begin(self) -> None:
         """Begin where we left off, if the cluster answers."""
         try:
-            numbers = self._numbers(ASKING)
-            self._consumer.assign(self._places(numbers))
+            places = self._find_places(self._numbers(ASKING))
+            self._consumer.assign(places)
         except KafkaException as error:
             self._not_yet(error.args[0])
         else:
-            self._partitions, self._partitions_due = len(numbers), time.monotonic() + PARTITIONS_EVERY
+            self._places, self._due = {place.partition: place for place in places}, time.monotonic() + EVERY
             self._trouble.forget()
 
     def _not_yet(self, error: KafkaError) -> None:
@@ -156,19 +165,31 @@ class KafkaCommands:
             raise self._away(found.error)
         return list(found.partitions)
 
-    def _places(self, numbers: list[int]) -> list[TopicPartition]:
-        """Return where to begin; where we never were, at the end, and keep that: no crash loses the first letter."""
+    def _find_places(self, numbers: list[int]) -> list[TopicPartition]:
+        """Return where to begin, and keep that: no crash loses the first letter.
+
+        The broker forgets the place in each partition by itself, a week after it was kept; so having one elsewhere
+        does not tell whether we never were in this partition.
+        """
         topic = self._settings.send_command_topic
         found = self._consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=ASKING)
-        for error in (place.error for place in found if place.error is not None):
-            raise KafkaException(error)
-        new = [place for place in found if place.offset < 0]
-        for place in new:
-            first, end = self._consumer.get_watermark_offsets(place, timeout=ASKING)
-            place.offset = end if len(new) == len(found) else first  # a partition that was added while we were here
-        if new:
-            self._consumer.commit(offsets=new, asynchronous=False)
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+            if place.offset < 0:
+                place.offset = self._recent(place)
+        self._consumer.commit(offsets=found, asynchronous=False)
         return found
+
+    def _recent(self, partition: TopicPartition) -> int:
+        """Return where the letters begin that have not expired."""
+        since = max(0, round((time.time() - RECENT) * 1000))
+        _, end = self._consumer.get_watermark_offsets(partition, timeout=ASKING)
+        asked = TopicPartition(partition.topic, partition.partition, since)
+        (found,) = self._consumer.offsets_for_times([asked], timeout=ASKING)
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return found.offset if found.offset >= 0 else end  # none was so young when we asked for the end
 
     def _look(self) -> None:
         """Take a letter if one comes soon."""
@@ -181,17 +202,15 @@ class KafkaCommands:
             self._error = self._trouble.last
         if self._error is not None:
             raise self._away(self._error)
-        if self._doubtful or time.monotonic() > self._partitions_due:
-            self._ask()
 
     def _ask(self) -> None:
         """Find out whether a broker answers, and whether we listen to all there is."""
-        self._doubtful, self._partitions_due = False, time.monotonic() + PARTITIONS_EVERY
+        self._doubtful, self._due = False, time.monotonic() + EVERY
         try:
-            count = len(self._numbers(WAIT + ASKING))
+            count = len(self._numbers(self._wait + ASKING))
         except KafkaException as error:
             raise self._away(self._trouble.last or error.args[0]) from error
-        if count != self._partitions:
+        if count != len(self._places):
             raise Unavailable(f"topic {self._settings.send_command_topic!r} has {count} partitions now: begins anew")
         self._trouble.forget()
 
@@ -213,8 +232,7 @@ class KafkaCommands:
 
     async def _close(self) -> None:
         """Say goodbye; a broker that does not answer is left alone with that."""
-        consumer = vars(self).pop("_consumer", None)  # there is none where the settings cannot be used
-        closing = self._thread.submit(partial(_close, consumer))
+        closing = self._thread.submit(self._consumer.close)
         self._thread.shutdown(wait=False)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING):
@@ -225,9 +243,9 @@ class KafkaCommands:
         return found if isinstance(found, Unavailable) else Unavailable(str(found))
 
 
-def _close(consumer: Consumer | None) -> None:
-    if consumer is not None:
-        consumer.close()
+def wait(settings: Kafka) -> float:
+    """Return for how long (s) the broker may keep us waiting: an answer must not come too late for what is asked."""
+    return max(0.1, min(LONGEST_WAIT, silence(settings) / 1000 - 1))
 
 
 def _letter(message: Message) -> Letter:

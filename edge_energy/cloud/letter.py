@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Letter(NamedTuple):
@@ -34,8 +37,8 @@ class CommandSource(Protocol):
         """Wait for the next letter. Cancelled only to disconnect: what is on its way then comes again."""
         ...
 
-    async def acknowledge(self, letter: Letter) -> None:
-        """Have a letter not delivered again; called in the order of arrival.
+    async def acknowledge(self, letters: Sequence[Letter]) -> None:
+        """Have letters not delivered again, one at least; all come here in the order of arrival.
 
         Returns without waiting for the broker where that would take time: what gets lost is delivered again.
         """

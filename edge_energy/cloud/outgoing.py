@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import Cancelled, ClientError, GoogleAPICallError
 from google.pubsub_v1.types import PubsubMessage
 
-from edge_energy.errors import Rejected, Unavailable
+from edge_energy.errors import Unavailable
 from edge_energy.pubsub.client import publisher, topic_path
 from edge_energy.pubsub.explain import explain
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from edge_energy.config import Pubsub
 
+_REFUSED = "not published"
+_UNKNOWN = "nobody knows whether it was published: send it again with this command_id"
 _ATTRIBUTES = {"content-type": "application/json"}
 
 
@@ -28,6 +31,7 @@ class Outgoing:
     def __init__(self, settings: Pubsub) -> None:
         self._settings = settings
         self._client: PublisherAsyncClient | None = None
+        self._connecting = asyncio.Lock()
 
     async def close(self) -> None:
         """Disconnect."""
@@ -36,17 +40,29 @@ class Outgoing:
             await client.transport.close()
 
     async def publish(self, body: Mapping[str, Any]) -> str:
-        """Publish a command as `cloud.command` reads it; return the message's id. Raises `Unavailable`."""
+        """Publish a command as `cloud.command` reads it; return the message's id.
+
+        Raises `Unavailable`, which says whether it was published, if anybody knows.
+        """
         settings = self._settings
-        if self._client is None:  # only now: what credentials there are may be found on the network
-            client = await publisher(settings)
-            self._client = self._client or client  # somebody else may have been quicker
+        client = await self._connected()
         message = PubsubMessage(data=orjson.dumps(body), attributes=_ATTRIBUTES)
         topic = topic_path(settings, settings.send_command_topic)
         try:
             # Not tried again: whoever asked does, who else would be told that it was not accepted, and see it happen.
-            answer = await self._client.publish(topic=topic, messages=[message], retry=None, timeout=settings.timeout)
+            answer = await client.publish(topic=topic, messages=[message], retry=None, timeout=settings.timeout)
         except GoogleAPICallError as error:
+            refused = isinstance(error, ClientError) and not isinstance(error, Cancelled)
             found = explain(error, settings, topic=settings.send_command_topic)
-            raise Unavailable(str(found)) if isinstance(found, Rejected) else found from error
+            raise Unavailable(f"{_REFUSED if refused else _UNKNOWN}: {found}", found.retry_after) from error
         return str(answer.message_ids[0])
+
+    async def _connected(self) -> PublisherAsyncClient:
+        """Return the client: made only now, as what credentials there are may be found on the network."""
+        async with self._connecting:
+            if self._client is None:
+                try:
+                    self._client = await publisher(self._settings)
+                except Unavailable as error:
+                    raise Unavailable(f"{_REFUSED}: {error}", error.retry_after) from error
+            return self._client

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Self
 from google.api_core import exceptions
 
 from edge_energy.cloud.letter import Letter
-from edge_energy.errors import Rejected, Unavailable
-from edge_energy.pubsub.client import subscriber, subscription_path
-from edge_energy.pubsub.explain import explain
+from edge_energy.errors import Unavailable
+from edge_energy.pubsub.client import LEASE, subscriber, subscription_path
+from edge_energy.pubsub.explain import explain, misled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
     from google.pubsub_v1.types import PullResponse, ReceivedMessage
@@ -30,8 +30,6 @@ FIRST = 2.0
 """Seconds within which the service says that we may not pull."""
 PATIENCE = 60.0
 """Seconds that a request waits for messages at the service."""
-LEASE = 60
-"""Seconds until what is not acknowledged is delivered again; a command ends within some twenty."""
 GIVING_BACK = 1.0
 """Seconds that this may take when we stop."""
 _LONGEST_ID = 64 - len("pubsub:")
@@ -49,6 +47,8 @@ class PubsubCommands:
         self._waiting: deque[Letter] = deque()
         self._held: set[str] = set()
         """What to acknowledge the letters by that are ours for a while."""
+        self._ours_for = 0
+        """Seconds of that while, by the subscription, as far as we may know."""
 
     async def __aenter__(self) -> Self:
         self._client = await subscriber(self._settings)
@@ -56,8 +56,7 @@ class PubsubCommands:
         self._held.clear()
         try:
             await self._look()
-            with suppress(exceptions.DeadlineExceeded):
-                await self._pull(FIRST)
+            await self._pull(FIRST)
         except BaseException:
             await self._close()
             raise
@@ -73,50 +72,54 @@ class PubsubCommands:
     async def receive(self) -> Letter:
         """See `CommandSource`."""
         while not self._waiting:
-            try:
-                await self._pull(PATIENCE)
-            except exceptions.DeadlineExceeded:  # nobody has sent anything, or nobody hears us
+            await self._pull(PATIENCE)
+            if not self._waiting:  # nobody has sent anything, or nobody hears us
                 await self._look()
         return self._waiting.popleft()
 
-    async def acknowledge(self, letter: Letter) -> None:
+    async def acknowledge(self, letters: Sequence[Letter]) -> None:
         """See `CommandSource`."""
+        receipts = [letter.receipt for letter in letters]
         await self._ask(
             self._client.acknowledge(
-                subscription=self._subscription,
-                ack_ids=[letter.receipt],
-                retry=None,
-                timeout=self._settings.timeout,
+                subscription=self._subscription, ack_ids=receipts, retry=None, timeout=self._settings.timeout
             )
         )
-        self._held.discard(letter.receipt)
+        self._held.difference_update(receipts)
 
     async def _look(self) -> None:
-        """Find out whether the service answers: a request for messages may be silent for as long as it likes."""
+        """Find out whether the service answers, and would have something for us.
+
+        A request for messages may be silent for as long as it likes.
+        """
         asking = self._client.get_subscription(
             subscription=self._subscription, retry=None, timeout=self._settings.timeout
         )
         try:
-            await asking
+            found = await asking
         except exceptions.PermissionDenied:  # an answer: nobody has to be allowed more than to pull
             return
         except exceptions.GoogleAPICallError as error:
             raise self._away(error) from error
+        if (problem := misled(found, self._settings)) is not None:
+            raise problem
+        self._ours_for = found.ack_deadline_seconds
 
     async def _pull(self, timeout: float) -> None:
-        """Take messages, and have them to ourselves for a while. Raises `DeadlineExceeded` where none came."""
+        """Take messages, if any come, and have them to ourselves for a while."""
         try:
             answer: PullResponse = await self._client.pull(
                 subscription=self._subscription, max_messages=AT_ONCE, retry=None, timeout=timeout
             )
         except exceptions.DeadlineExceeded:
-            raise
+            return
         except exceptions.GoogleAPICallError as error:
             raise self._away(error) from error
         if receipts := [message.ack_id for message in answer.received_messages]:
             self._waiting.extend(map(_letter, answer.received_messages))
             self._held.update(receipts)
-            await self._lease(receipts, LEASE, self._settings.timeout)
+            if self._ours_for < LEASE:
+                await self._lease(receipts, LEASE, self._settings.timeout)
 
     async def _lease(self, receipts: list[str], seconds: int, timeout: float) -> None:
         await self._ask(
@@ -136,8 +139,7 @@ class PubsubCommands:
             raise self._away(error) from error
 
     def _away(self, error: exceptions.GoogleAPICallError) -> Unavailable:
-        found = explain(error, self._settings, subscription=self._settings.send_command_subscription)
-        return Unavailable(f"it refuses what we ask: {found}") if isinstance(found, Rejected) else found
+        return explain(error, self._settings, subscription=self._settings.send_command_subscription)
 
     async def _close(self) -> None:
         await self._client.transport.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
@@ -111,24 +111,48 @@ class Pubsub(Forwarding):
     send_command_subscription: str = Field(
         f"{SEND_COMMAND}-{DEFAULT_ID}", pattern=_RESOURCE, description=_RESOURCE_WORDS
     )
+    credentials_file: kinds.AbsolutePath | None = kinds.text(None, "the path of a service account's JSON key")
     credentials: SecretStr | None = kinds.text(None, "the JSON key of a service account")
     batch_size: kinds.Number = kinds.number(500, 1, 1000)
     batch_age: kinds.Duration = kinds.span("1s", "0s", "1h")
     timeout: kinds.Duration = kinds.span("30s", "1s", "5m")
     replay_rate: kinds.Real = kinds.real(7.0, 0, _MOST_PER_SECOND, "entries a second")
 
+    @field_validator("credentials_file")
+    @classmethod
+    def _key_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                _service_account(value.read_text("utf-8"))
+            except OSError as error:
+                raise ValueError(f"expected a file that the daemon can read ({error.strerror})") from None
+        return value
+
     @field_validator("credentials")
     @classmethod
-    def _service_account(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return value
-        try:
-            key = json.loads(value.get_secret_value())
-        except ValueError:
-            key = None
-        if not isinstance(key, dict) or key.get("type") != "service_account":
-            raise ValueError
+    def _key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            _service_account(value.get_secret_value())
+            if info.data.get("credentials_file") is not None:
+                raise ValueError("expected credentials or credentials_file, not both")
         return value
+
+    def service_account(self) -> dict[str, Any] | None:
+        """Return the key that is set here, or in a file that is; it is secret. Raises OSError and ValueError."""
+        if self.credentials_file is not None:
+            return _service_account(self.credentials_file.read_text("utf-8"))
+        return None if self.credentials is None else _service_account(self.credentials.get_secret_value())
+
+
+def _service_account(text: str) -> dict[str, Any]:
+    """Return the key in a JSON text. Raises a ValueError that says nothing, as anything it said might be secret."""
+    try:
+        key = json.loads(text)
+    except ValueError:
+        key = None
+    if not isinstance(key, dict) or key.get("type") != "service_account":
+        raise ValueError
+    return key
 
 
 class Cloud(Table):

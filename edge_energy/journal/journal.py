@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 
 import structlog
 
-from edge_energy.errors import JournalFull
+from edge_energy.errors import JournalError, JournalFull
 from edge_energy.journal.files import RESERVE, WAL_ALLOWANCE
 from edge_energy.journal.opening import Lock, open_store
 from edge_energy.journal.outbox import SinkOutbox
@@ -137,8 +138,9 @@ class Journal:
         self._store, self.recovered = await loop.run_in_executor(self._writer, open_store, self.path, self._boot)
         self._reader = await loop.run_in_executor(self._reader_thread, Reader, self.path)
         self.newest = self._store.newest
-        old = await self.query(Reader.last_before, self._store.boot, self._clock.now()[1] - int(RECENT * 1e9))
-        self._recent.append((time.monotonic(), old))
+        with suppress(JournalError):  # a damaged page: whoever reads it next says so
+            recently = self._clock.now()[1] - int(RECENT * 1e9)
+            self._recent.append((time.monotonic(), await self.query(Reader.last_before, self._store.boot, recently)))
         self.dropped_ever = (await self.query(Reader.state, _DROPPED)).get(_DROPPED, 0)
         self._group = _Group()
         self._writable.set()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -19,8 +21,9 @@ from edge_energy.errors import Rejected, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor
 
-    from confluent_kafka import KafkaError
+    from confluent_kafka import Consumer, KafkaError, Producer
 
     from edge_energy.config import Kafka
 
@@ -67,8 +70,11 @@ def configuration(settings: Kafka, client_id: str) -> dict[str, Any]:
 
 
 def silence(settings: Kafka) -> int:
-    """Return the milliseconds after which a request that is not answered is made again; a second is the least."""
-    return max(1000, int(min(settings.timeout / 2, LONGEST_SILENCE) * 1000))
+    """Return the milliseconds after which a request that is not answered is made again; a second is the least.
+
+    A third of the timeout: two answers in a row may get lost.
+    """
+    return max(1000, int(min(settings.timeout / 3, LONGEST_SILENCE) * 1000))
 
 
 def _security(settings: Kafka) -> dict[str, Any]:
@@ -131,6 +137,11 @@ def explained(settings: Kafka, topic: str | None = None) -> Iterator[None]:
         raise explain(error.args[0], settings, topic) from None
 
 
+def close(client: Producer | Consumer) -> None:
+    """End a client without waiting for it: looking up a name cannot be hurried. Nobody may still use it."""
+    threading.Thread(target=client.close, name="kafka closing", daemon=True).start()
+
+
 class Client(Protocol):
     """A consumer or an admin client of confluent_kafka."""
 
@@ -143,12 +154,18 @@ class Client(Protocol):
         ...
 
 
-async def known_topics(client: Client, settings: Kafka, trouble: Trouble) -> dict[str, list[int]]:
-    """Return which topics there are, with their partitions. Raises `Unavailable`, soon where a setting is wrong."""
+async def known_topics(
+    client: Client, settings: Kafka, trouble: Trouble, thread: Executor | None = None
+) -> dict[str, list[int]]:
+    """Return which topics there are, with their partitions. Raises `Unavailable`, soon where a setting is wrong.
+
+    It asks in `thread`: a client that is closed there is closed after a question that was given up.
+    """
     deadline = time.monotonic() + settings.timeout
     while True:
         try:
-            found = await asyncio.to_thread(client.list_topics, timeout=min(settings.timeout, _LONGEST_QUESTION))
+            ask = partial(client.list_topics, timeout=min(settings.timeout, _LONGEST_QUESTION))
+            found = await asyncio.get_running_loop().run_in_executor(thread, ask)
         except KafkaException as error:
             client.poll(0)
             if trouble.hopeless() or time.monotonic() > deadline:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HOST = "pubsub.googleapis.com"
 EMULATOR = "PUBSUB_EMULATOR_HOST"
+LEASE = 60
+"""Seconds until a command that is not acknowledged is delivered again; one ends within some twenty."""
 # gRPC's own would let an outage last for up to two minutes longer; the pauses between attempts are Delivery's.
 _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2000)]
 
@@ -61,7 +63,13 @@ async def _transport(kind: Any, settings: Pubsub) -> Any:
         return kind(channel=grpc.aio.insecure_channel(emulator, _OPTIONS))
     # What is found by Google's libraries may be found on the network: the metadata server of a virtual machine.
     credentials: list[Any] = []
-    await in_thread(lambda: credentials.append(_credentials(settings)))
+    try:
+        async with asyncio.timeout(settings.timeout):
+            await in_thread(lambda: credentials.append(_credentials(settings)))
+    except TimeoutError:
+        raise Unavailable(
+            f"no Google credentials within {settings.timeout:g} s: set [pubsub] credentials, or look at the network"
+        ) from None
 
     def channel(host: str, **parameters: Any) -> grpc.aio.Channel:
         return kind.create_channel(host, **parameters | {"options": [*parameters["options"], *_OPTIONS]})
@@ -71,15 +79,15 @@ async def _transport(kind: Any, settings: Pubsub) -> Any:
 
 
 def _credentials(settings: Pubsub) -> Any:
-    if settings.credentials is not None:
-        try:
-            return Credentials.from_service_account_info(json.loads(settings.credentials.get_secret_value()))
-        except MalformedError as error:  # names fields, never what is in them
-            raise Unavailable(
-                f"no usable key of a service account: correct [pubsub] credentials ({error})"
-            ) from error
-        except ValueError:  # might show some of the key
-            raise Unavailable("its private key cannot be read: correct [pubsub] credentials") from None
+    try:
+        if (key := settings.service_account()) is not None:
+            return Credentials.from_service_account_info(key)
+    except OSError as error:  # it was there at the start
+        raise Unavailable(f"{settings.credentials_file} cannot be read: {error.strerror}") from error
+    except MalformedError as error:  # names fields, never what is in them
+        raise Unavailable(f"no usable key of a service account: correct [pubsub] credentials ({error})") from error
+    except ValueError:  # might show some of the key
+        raise Unavailable("its private key cannot be read: correct [pubsub] credentials") from None
     try:
         return google.auth.default()[0]
     except DefaultCredentialsError as error:

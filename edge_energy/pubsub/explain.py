@@ -14,17 +14,19 @@ from google.api_core import exceptions
 from google.rpc.error_details_pb2 import RetryInfo
 
 from edge_energy.errors import Unavailable
-from edge_energy.pubsub.client import address
+from edge_energy.pubsub.client import LEASE, address, topic_path
 
 if TYPE_CHECKING:
-    from edge_energy.config import Pubsub
+    from google.pubsub_v1.types import Subscription
 
+    from edge_energy.config import Pubsub
 
 QUOTA_RETRY = 30.0
 LONGEST_RETRY = 300.0
 """Seconds until the next attempt when a quota is used up: where the service names no time, and at most."""
 _CREATE = "create it with `edge-energy forward create-topics` or: gcloud pubsub"
-_KEPT = "--ack-deadline 60 --message-retention-duration 10m --expiration-period never"
+_KEPT = f"--ack-deadline {LEASE} --message-retention-duration 10m --expiration-period never"
+_DELETED = "_deleted-topic_"  # what the service calls the topic of a subscription whose own is gone
 _OF_CREDENTIALS = "Getting metadata from plugin failed"  # what gRPC says when Google's library gets no token
 
 
@@ -54,6 +56,18 @@ def explain(
     )
 
 
+def misled(found: Subscription, settings: Pubsub) -> Unavailable | None:
+    """Return why a subscription does not hear commands: it stays with its topic, also when that is made anew."""
+    topic, name = settings.send_command_topic, settings.send_command_subscription
+    if found.topic == topic_path(settings, topic):
+        return None
+    to = "a topic that was deleted" if found.topic == _DELETED else found.topic
+    return Unavailable(
+        f"subscription {name!r} is one to {to}, so no command arrives from topic {topic!r}: gcloud pubsub "
+        f"subscriptions delete {name} --project {settings.project}, then {_create_subscription(settings, name)}"
+    )
+
+
 def _advice(
     error: exceptions.GoogleAPICallError, settings: Pubsub, topic: str | None, subscription: str | None
 ) -> str:
@@ -79,13 +93,18 @@ def _missing(
     if "project not found" in str(error.message):
         return f"there is no project {project!r}, or not for this account: correct [pubsub] project or credentials"
     if subscription is not None:
-        return (
-            f"project {project!r} has no subscription {subscription!r}: {_CREATE} subscriptions create "
-            f"{subscription} --topic {settings.send_command_topic} {_KEPT} --project {project}"
-        )
+        create = _create_subscription(settings, subscription)
+        return f"project {project!r} has no subscription {subscription!r}: {create}"
     if topic is not None:
         return f"project {project!r} has no topic {topic!r}: {_CREATE} topics create {topic} --project {project}"
     return "something that it needs is not there"
+
+
+def _create_subscription(settings: Pubsub, name: str) -> str:
+    return (
+        f"{_CREATE} subscriptions create {name} --topic {settings.send_command_topic} {_KEPT} "
+        f"--project {settings.project}"
+    )
 
 
 def _permission(
@@ -115,10 +134,9 @@ def _permission(
 def _account(settings: Pubsub) -> str:
     """Return the address of the service account whose key is used, where that can be seen."""
     try:
-        if settings.credentials is not None:
-            key = json.loads(settings.credentials.get_secret_value())
-        else:
-            key = json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text("utf-8"))
+        key = settings.service_account() or json.loads(
+            Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text("utf-8")
+        )
         return str(key["client_email"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -92,8 +92,8 @@ async def _subscribed(
     try:
         for topic in topics:
             name = subscription_path(settings, f"edge-energy-tail-{tag}-{len(subscriptions)}")
+            subscriptions[name] = topic  # first: there may be one also where no answer says so
             await _subscribe(client, settings, name, topic)
-            subscriptions[name] = topic
             if topic in since:
                 await _seek(client, settings, name, since[topic])
         yield subscriptions

@@ -9,7 +9,8 @@ import structlog
 
 from edge_energy.errors import JournalFull
 from edge_energy.interfaces import COMMAND, INCIDENT, NewEntry
-from edge_energy.relays.command import Outcome, Verdict
+from edge_energy.relays import known
+from edge_energy.relays.command import Origin, Outcome, Verdict
 from edge_energy.relays.watch import WITHIN
 
 if TYPE_CHECKING:
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-COMMANDS = "command/"
-"""Of keys in the journal's state: a command at work, or the outcome of one that its sender may send again."""
+COMMANDS = known.COMMANDS
+"""See there."""
 INCIDENTS = "incident/"
 """Of keys in the journal's state: incidents that are open."""
-MOST_REMEMBERED = 1_000  # outcomes of commands with ids of their senders
 SOON = 0.25  # seconds until an outcome is on disk
-ANOTHER = "another command had this id"
-_NOTHING_DONE = (Verdict.REFUSED, Verdict.EXPIRED)  # such a command may be sent again under its id
+_INTERRUPTED = Outcome(Verdict.FAILED, "interrupted: the daemon ended while it was carried out")
 
 
 class Audit:
@@ -38,30 +37,13 @@ class Audit:
         """Begin with what the journal's state has under `COMMANDS` and `INCIDENTS`."""
         self._recorder = recorder
         self._clock = clock
-        self._ended: dict[str, dict[str, Any]] = {}
-        """By the id that its sender gave a command: what is kept of it."""
-        self.interrupted: list[dict[str, Any]] = []
-        """Commands that an end of the process interrupted."""
+        self.commands = known.KnownCommands(state)
+        self._promises: dict[str, Durable | None] = {}
+        """By the keys of outcomes that are kept: what promises them; None where a full disk kept one out."""
         self._open = {key.removeprefix(INCIDENTS): body for key, body in state.items() if key.startswith(INCIDENTS)}
         self._doubtful = set(self._open)
         """Incidents from before the start that were not found again yet."""
         self._began: float | None = None
-        for key, body in state.items():
-            if not key.startswith(COMMANDS):
-                continue
-            if "outcome" in body:
-                self._ended[body["command"]] = body
-            else:
-                self.interrupted.append(body)
-
-    def known(self, command: Command) -> Outcome | None:
-        """Return how a command that its sender named has ended, if it was seen before."""
-        if not command.foreign or command.id not in self._ended:
-            return None
-        kept = self._ended[command.id]
-        if (kept["relay"], kept["on"], kept["for"]) != (command.relay, command.on, command.for_):
-            return Outcome(Verdict.REFUSED, ANOTHER)
-        return Outcome(Verdict(kept["outcome"]), kept["reason"])
 
     def intent(self, command: Command, device: str) -> Durable:
         """Record that a command is about to be carried out. Raises `JournalFull`."""
@@ -75,9 +57,7 @@ class Audit:
         }
         if command.for_ is not None:
             body["for"] = command.for_
-        kept = {"command": command.id, "relay": command.relay, "device": device, "on": command.on}
-        kept |= {"for": command.for_, "origin": command.origin, "foreign": command.foreign}
-        return self._record(COMMAND, device, body, 0, {f"{COMMANDS}{command.id}": kept})
+        return self._record(COMMAND, device, body, 0, self.commands.begin(command, device))
 
     def outcome(
         self,
@@ -100,31 +80,57 @@ class Audit:
         }
         if milliseconds is not None:
             body["milliseconds"] = milliseconds
-        # What was never begun leaves alone what is kept of another command with its id.
-        state: dict[str, Any] = {f"{COMMANDS}{command.id}": None} if intended else {}
-        if command.foreign and outcome.verdict not in _NOTHING_DONE:
-            kept = {"command": command.id, "relay": command.relay, "on": command.on, "for": command.for_}
-            state = self._remember(kept, outcome)
-        try:
-            self._record(COMMAND, device, body, SOON, state)
-        except JournalFull:
-            log.warning("outcome not recorded, the journal is full", relay=command.relay, command=command.id)
+        within = 0 if command.origin is Origin.CLOUD else SOON  # its letter waits for that
+        self._end(device, body, within, self.commands.end(command, outcome, intended=intended))
+
+    def record_again(self, command: Command, device: str, outcome: Outcome) -> None:
+        """Record an outcome that a full disk has kept out of the journal."""
+        key = f"{COMMANDS}{command.id}"
+        durable = self._promises.get(key)
+        if key in self._promises and (durable is None or durable.failed()):  # else somebody was faster
+            left = [kept for kept in self.commands.interrupted if kept["command"] != command.id]
+            self.commands.interrupted = left
+            self.outcome(command, device, outcome, intended=outcome.reason != known.ANOTHER)
+
+    async def recorded(self, command: Command) -> bool:
+        """Wait for the commit of the outcome of a command with an id of its sender; tell whether it is on disk.
+
+        What is not known any more, or from before the start, is.
+        """
+        key = f"{COMMANDS}{command.id}"
+        return key not in self._promises or await on_disk(self._promises[key])
 
     def end_interrupted(self) -> None:
         """Report what an end of the process interrupted; it is never repeated."""
-        while self.interrupted:
-            kept = self.interrupted[-1]
-            outcome = Outcome(Verdict.FAILED, "interrupted: the daemon ended while it was carried out")
+        interrupted = list(self.commands.interrupted)
+        states = []
+        for kept in interrupted:  # all of them are known before the first of them finds the disk full
+            key = f"{COMMANDS}{kept['command']}"
+            states.append(self.commands.remember(kept, _INTERRUPTED) if kept["foreign"] else {key: None})
+            self._promise(states[-1], None)
+        for kept, state in zip(interrupted, states, strict=True):
             body = {name: kept[name] for name in ("command", "relay", "on", "origin")}
-            body |= {"event": "outcome", "outcome": outcome.verdict, "reason": outcome.reason}
-            state: dict[str, Any] = {f"{COMMANDS}{kept['command']}": None}
-            if kept["foreign"]:
-                state = self._remember(kept, outcome)
-            try:
-                self._record(COMMAND, kept["device"], body, 0, state)
-            except JournalFull:
+            body |= {"event": "outcome", "outcome": _INTERRUPTED.verdict, "reason": _INTERRUPTED.reason}
+            if not self._end(kept["device"], body, 0, state):
                 return  # the next start finds them again
-            self.interrupted.pop()
+            self.commands.interrupted.remove(kept)
+
+    def _end(self, device: str, body: Mapping[str, Any], within: float, state: Mapping[str, Any]) -> bool:
+        """Record an outcome; tell whether that is possible."""
+        durable: Durable | None = None
+        try:
+            durable = self._record(COMMAND, device, body, within, state)
+        except JournalFull:
+            log.warning("outcome not recorded, the journal is full", relay=body["relay"], command=body["command"])
+        self._promise(state, durable)
+        return durable is not None
+
+    def _promise(self, state: Mapping[str, Any], durable: Durable | None) -> None:
+        for key, kept in state.items():
+            if kept is None:
+                self._promises.pop(key, None)
+            else:
+                self._promises[key] = durable
 
     def incidents(self, relay: str, device: str, findings: Mapping[str, str], now: float) -> None:
         """Take all that is wrong with a relay at an uptime (s); open what is new, resolve what is over.
@@ -161,17 +167,6 @@ class Audit:
             self._open[name] = kept
         return True
 
-    def _remember(self, kept: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
-        """Return the state that keeps an outcome, and forgets the oldest."""
-        command = kept["command"]
-        self._ended[command] = kept = kept | {"outcome": outcome.verdict, "reason": outcome.reason}
-        state: dict[str, Any] = {f"{COMMANDS}{command}": kept}
-        if len(self._ended) > MOST_REMEMBERED:
-            oldest = next(iter(self._ended))
-            del self._ended[oldest]
-            state[f"{COMMANDS}{oldest}"] = None
-        return state
-
     def _record(
         self, kind: str, device: str, body: Mapping[str, Any], within: float, state: Mapping[str, Any]
     ) -> Durable:
@@ -179,3 +174,13 @@ class Audit:
         return self._recorder.record(
             [NewEntry(kind, device, now, uptime, orjson.dumps(body).decode())], within, state
         )
+
+
+async def on_disk(durable: Durable | None) -> bool:
+    """Wait for a commit; tell whether what it was to have is there."""
+    try:
+        if durable is not None:
+            await durable
+    except JournalFull:
+        return False
+    return durable is not None

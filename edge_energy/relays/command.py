@@ -11,6 +11,8 @@ from edge_energy.errors import EdgeEnergyError
 
 EXPIRY = 30.0
 """Seconds after which a command that nobody gave another expiry is not carried out any more."""
+LONGEST_GOOD = 3600.0
+"""Seconds for which its sender may have a command be good: so long its id has to be remembered."""
 SHORTEST, LONGEST = 0.1, 365 * 86400.0
 """Seconds for which a relay may be switched; the shortest is an impulse for a garage door."""
 ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")

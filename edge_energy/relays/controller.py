@@ -16,7 +16,6 @@ from edge_energy.errors import NotSwitched, Unavailable
 from edge_energy.reading import Reading
 from edge_energy.relays import lease_test, reporting
 from edge_energy.relays.actor import Actor
-from edge_energy.relays.audit import ANOTHER
 from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, UnknownDevice, UnknownRelay, UnknownState
 from edge_energy.relays.execution import Execution
 from edge_energy.relays.state import Wish
@@ -130,10 +129,13 @@ class Controller:
         """Record a command that is not even looked at."""
         return self._execution.refuse(command, reason)
 
+    async def recorded(self, command: Command) -> bool:
+        """Wait for the commit of the outcome of a foreign command; tell whether it is on disk."""
+        return await self._audit.recorded(command)
+
     def record_again(self, command: Command, outcome: Outcome) -> None:
-        """Record an outcome that a full disk may have kept out of the journal."""
-        device = self._settings[command.relay].device
-        self._audit.outcome(command, device, outcome, intended=outcome.reason != ANOTHER)
+        """Record an outcome that a full disk has kept out of the journal."""
+        self._audit.record_again(command, self._settings[command.relay].device, outcome)
 
     def state(self, relay: str) -> str:
         """Return what may be told to others: ON, OFF, or None where that is not known or not believed."""

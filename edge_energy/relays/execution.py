@@ -12,9 +12,10 @@ import structlog
 from edge_energy.clock import uptime_seconds
 from edge_energy.errors import JournalFull, NotSwitched, Unavailable
 from edge_energy.relays.actor import Superseded
-from edge_energy.relays.audit import ANOTHER
-from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, Verdict
+from edge_energy.relays.audit import on_disk
+from edge_energy.relays.command import EXPIRY, LONGEST_GOOD, Command, Origin, Outcome, Verdict
 from edge_energy.relays.decisions import Decision, Decisions
+from edge_energy.relays.known import ANOTHER
 from edge_energy.relays.state import Wish
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ T = TypeVar("T")
 CLOCKS_APART = 5.0  # seconds by which a sender's clock may be ahead of ours
 _FULL = Outcome(Verdict.REFUSED, "the disk is full: nothing is switched on that cannot be recorded")
 _LATE = Outcome(Verdict.EXPIRED, "it came too late")
+_TOO_SLOW = Outcome(Verdict.EXPIRED, "the disk was too slow to record it in time")
+_TOO_LONG = Outcome(Verdict.REFUSED, "expires: expected at most an hour after it was issued")
 _UNDATED = Outcome(Verdict.REFUSED, "the date is not known yet, so nobody can say whether this comes too late")
 _NEWER = Outcome(Verdict.SUPERSEDED, "something newer is wanted")
+_OVERTAKEN = Outcome(Verdict.SUPERSEDED, "something newer was wanted before it came")
 _DEFECT = Outcome(Verdict.FAILED, "a defect of this program: the log has it")
 _STOPPED = Outcome(Verdict.FAILED, "interrupted: the daemon stops")
 
@@ -64,8 +68,6 @@ class Execution:
         self._newest: dict[str, Command] = {}
         self._before: dict[str, Wish | None] = {}
         """By relay: what counts if the newest command fails."""
-        self._issued: dict[str, float] = {}
-        """By relay: UTC seconds of the newest command that was taken."""
         self._working: dict[str, tuple[Command, asyncio.Task[Outcome]]] = {}
         self._defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -87,7 +89,9 @@ class Execution:
 
     def refuse(self, command: Command, reason: str) -> Outcome:
         """Record a command that is not even looked at; one that was carried out before keeps its outcome."""
-        return self._audit.known(command) or self._ended(command, Outcome(Verdict.REFUSED, reason), intended=False)
+        return self._audit.commands.outcome(command) or self._ended(
+            command, Outcome(Verdict.REFUSED, reason), intended=False
+        )
 
     async def _refused(self, command: Command, reason: str) -> Outcome:
         return self.refuse(command, reason)
@@ -129,7 +133,7 @@ class Execution:
         self._planner.begin(relay, command.on)
         state.output = None  # it is this and that
         try:
-            if not await _on_disk(self._intend(command)):
+            if not await on_disk(self._intend(command)):
                 raise NotSwitched(_FULL.reason)  # noqa: TRY301 - as if the device had refused
             found = await work()
             outcome = Outcome(Verdict.CONFIRMED)
@@ -153,7 +157,7 @@ class Execution:
 
     async def _carry_out(self, command: Command) -> Outcome:
         began = time.monotonic()
-        if (known := self._audit.known(command)) is not None:
+        if (known := self._audit.commands.outcome(command)) is not None:
             return known
         if (refusal := self._refusal(command)) is not None:
             return self._ended(command, refusal, began, intended=False)
@@ -199,7 +203,7 @@ class Execution:
         if reason:
             return Outcome(Verdict.REFUSED, reason)
         if self._clock.trusted:
-            self._issued[command.relay] = min(command.issued_at or time.time(), time.time())
+            self._audit.commands.take(command.relay, min(command.issued_at or time.time(), time.time()))
         return None
 
     def _late(self, command: Command) -> Outcome | None:
@@ -211,11 +215,12 @@ class Execution:
         issued = time.time() if command.issued_at is None else command.issued_at
         if issued > time.time() + CLOCKS_APART:
             return Outcome(Verdict.REFUSED, "it was issued in the future: set the clock of whoever sent it")
-        if time.time() >= (issued + EXPIRY if command.expires_at is None else command.expires_at):
+        if command.foreign and (command.expires_at or 0.0) > issued + LONGEST_GOOD:
+            return _TOO_LONG
+        if _over(command):
             return _LATE
-        if issued < self._issued.get(command.relay, issued):
-            return Outcome(Verdict.SUPERSEDED, "something newer was wanted before it came")
-        return None
+        overtaken = self._audit.commands.overtaken(command.relay, issued, time.time() + CLOCKS_APART)
+        return _OVERTAKEN if overtaken else None
 
     async def _record_and_switch(self, command: Command, end: float | None) -> Outcome:
         """Record and switch: ON in this order, OFF and the safe state without waiting for the disk.
@@ -226,12 +231,12 @@ class Execution:
         durable = self._intend(command)
         risky = command.on and self._planner.relays[command.relay].safe is not True
         if risky or command.origin is Origin.CLOUD:
-            if not await _on_disk(durable) and risky:
+            if not await on_disk(durable) and risky:
                 return _FULL
             if self._newest.get(command.relay) is not command:
                 return _NEWER
-            if risky and uptime_seconds() >= command.expires:
-                return Outcome(Verdict.EXPIRED, "the disk was too slow to record it in time")
+            if _over(command) or (risky and uptime_seconds() >= command.expires):
+                return _TOO_SLOW
         return await self._switch(command, end)
 
     async def _switch(self, command: Command, end: float | None) -> Outcome:
@@ -257,14 +262,19 @@ class Execution:
         if outcome.confirmed:
             self._planner.confirmed(relay, command.on, now)
             return
-        if outcome.verdict in (Verdict.REFUSED, Verdict.EXPIRED):
+        untried = outcome.verdict in (Verdict.REFUSED, Verdict.EXPIRED)
+        if untried:
             state.left_alone()
         else:
             state.failed(now, outcome.reason)
         unsafe = state.safe is not True
-        if not command.planned and command.on is unsafe and state.wish is wish:
-            # What failed must not happen later: what was wished before counts again, or it goes back.
+        if command.planned or state.wish is not wish:
+            return
+        # What failed must not happen later: what was wished before counts again, or it goes back.
+        if command.on is unsafe:
             state.wish = before or Wish(not unsafe, Origin.SAFETY, now, reason="switching it failed")
+        elif untried:
+            state.wish = before
 
     def _ended(
         self,
@@ -293,11 +303,8 @@ class Execution:
         return outcome
 
 
-async def _on_disk(durable: Durable | None) -> bool:
-    """Wait for a commit; tell whether what it was to have is there."""
-    try:
-        if durable is not None:
-            await durable
-    except JournalFull:
-        return False
-    return durable is not None
+def _over(command: Command) -> bool:
+    """Tell whether the time is over for which a command is good that was born elsewhere."""
+    if command.expires_at is not None:
+        return time.time() >= command.expires_at
+    return command.issued_at is not None and time.time() >= command.issued_at + EXPIRY

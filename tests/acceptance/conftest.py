@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tests.servers.mosquitto import Mosquitto
     from tests.servers.publisher import Sent
 
+LONG = bool(os.environ.get("LONG_TESTS"))
+"""Whether there is time for the long versions: `make torture`."""
 PLUGS = 50
 FRESH = 2.0  # seconds within which a message that is recorded as current must have arrived
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.conftest import PLUGS, doubled, lost, wrong
+from tests.acceptance.conftest import LONG, PLUGS, doubled, lost, wrong
 from tests.servers.base import MissingError
 from tests.servers.publisher import BASE, Plan, Publisher, Sent
 from tests.servers.slow_fsync import slow_fsync
@@ -37,7 +37,8 @@ _ACKNOWLEDGED = re.compile(rf"Received PUBACK from {CLIENT} \(Mid: (\d+),")
 
 def test_a_database_that_is_away_loses_nothing(house: Callable[..., House], tell: Callable[[str], None]) -> None:
     """Guards rule 2: the journal is the buffer of an outage, whatever the broker could keep."""
-    plan, away, back = Plan(30 * RATE, RATE, PLUGS, seed=SEED), 5 * RATE, 25 * RATE
+    seconds = 20 if LONG else 8
+    plan, away, back = Plan((seconds + 6) * RATE, RATE, PLUGS, seed=SEED), 3 * RATE, (seconds + 3) * RATE
     tell(f"{plan}, broker: Debian's; database away from message {away} to {back}")
     home = house()
     home.daemon.start()

@@ -164,7 +164,10 @@ def test_retry_after_is_respected(bench: Bench) -> None:
 
 
 def test_a_batch_that_is_too_large_is_sent_in_pieces(bench: Bench) -> None:
-    """413 is about the size, not the data: nothing is set aside, and what follows comes in pieces at once."""
+    """413 is about the size, not the data: nothing is set aside, and what follows comes in pieces at once.
+
+    As large as the largest that was accepted after it: half of the batch, here, in which four answers were 413.
+    """
     bench.proxy.refuse()
     bench.publish(*numbered())
     bench.wait_recorded(COUNT)
@@ -176,7 +179,7 @@ def test_a_batch_that_is_too_large_is_sent_in_pieces(bench: Bench) -> None:
     before = bench.proxy.requests
     bench.proxy.ok()
     assert bench.wait_for_numbers(2 * COUNT) == list(range(2 * COUNT))
-    assert bench.proxy.requests - before >= 8
+    assert bench.proxy.requests - before >= 2
     assert bench.sink()["set_aside"] == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.acceptance.conftest import PLUGS
+from tests.acceptance.conftest import LONG, PLUGS
 from tests.servers import kcat
 from tests.servers.base import wait_until
 from tests.servers.daemon import Daemon, influxdb_section, kafka_section, mqtt_section, pubsub_section
@@ -223,7 +222,7 @@ def test_a_journal_that_was_lost_never_shares_an_id_with_its_successor(
 
 
 @pytest.mark.alone
-@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="four minutes; `make torture` runs it")
+@pytest.mark.skipif(not LONG, reason="three minutes; `make torture` runs it")
 def test_a_line_that_is_dead_for_minutes_with_everything_at_its_default(
     kafka: Kafka, home: Callable[..., Home], tell: Callable[[str], None]
 ) -> None:

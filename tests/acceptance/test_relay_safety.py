@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import pytest
 
 from edge_energy import client
 from edge_energy.devices.shelly_rpc import device_id
+from tests.acceptance.conftest import LONG
 from tests.servers.base import wait_until
 from tests.servers.daemon import Daemon
 from tests.servers.shelly import SimulatedShelly
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.alone
 LEASE = 2.0
 LATE = 0.5  # seconds: the device looks at its timer every tenth, and so do we
 HOUSES = 8
-KILLS = 200 if os.environ.get("LONG_TESTS") else 16
+KILLS = 200 if LONG else 16
 
 
 class Kill(NamedTuple):

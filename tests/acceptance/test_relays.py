@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from edge_energy import client
 from edge_energy.devices.shelly_rpc import device_id
+from tests.acceptance.conftest import LONG
 from tests.conftest import skipped_if_missing
 from tests.servers.base import HOST, accepts, free_port, wait_until
 from tests.servers.daemon import Daemon
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tests.servers.shelly import SimulatedDevice
 
-TORTURE = bool(os.environ.get("LONG_TESTS"))
 SOON = 12.0  # seconds within which every command has ended
 AWAY = 8.0  # seconds; a command is given up after two where there is no connection
 
@@ -179,7 +178,7 @@ def test_a_device_that_says_yes_and_does_nothing_is_found_out(tmp_path: Path, pr
         assert house.switch("on").returncode == 0
 
 
-@pytest.mark.skipif(not TORTURE, reason="two minutes; the short version is in tests/unit/relays/test_controller.py")
+@pytest.mark.skipif(not LONG, reason="two minutes; the short version is in tests/unit/relays/test_controller.py")
 def test_a_welded_contact_is_never_called_off(tmp_path: Path) -> None:
     """The relay opens, current flows on: an incident, and no `OFF` anywhere."""
     with home(tmp_path) as house:

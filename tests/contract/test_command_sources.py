@@ -139,10 +139,21 @@ async def test_what_is_published_comes_once_with_its_time(far: FarSide) -> None:
             assert ID.fullmatch(letter.id)
             assert letter.published_at is not None
             assert began - 1 < letter.published_at < time.time() + 1
-            await source.acknowledge(letter)
+        await source.acknowledge(letters)
         assert await silent(source)
     async with opened(far) as source:
         assert await silent(source)
+
+
+async def test_only_what_is_acknowledged_does_not_come_again(far: FarSide) -> None:
+    """Many at once, as they came, by one request."""
+    async with opened(far) as source:
+        await asyncio.to_thread(publish, far, 6)
+        letters = await received(source, 6)
+        await source.acknowledge(letters[:4])
+    async with opened(far) as source:
+        assert {letter.id for letter in await received(source, 2)} == {letter.id for letter in letters[4:]}
+        await source.acknowledge(letters[4:])
 
 
 async def test_a_letter_comes_soon(far: FarSide) -> None:
@@ -153,7 +164,7 @@ async def test_a_letter_comes_soon(far: FarSide) -> None:
             await asyncio.to_thread(publish, far, 1)
             (letter,) = await received(source)
             assert time.monotonic() - before < allowed
-            await source.acknowledge(letter)
+            await source.acknowledge([letter])
 
 
 async def test_what_is_not_acknowledged_comes_again_under_its_id(far: FarSide) -> None:
@@ -164,7 +175,7 @@ async def test_what_is_not_acknowledged_comes_again_under_its_id(far: FarSide) -
     async with opened(far) as source:
         (again,) = await received(source)
         assert (again.id, again.payload, again.published_at) == (letter.id, letter.payload, letter.published_at)
-        await source.acknowledge(again)
+        await source.acknowledge([again])
 
 
 async def test_what_was_sent_while_nobody_listened_comes_later(far: FarSide) -> None:

@@ -69,6 +69,26 @@ def test_secrets_come_from_the_credentials_directory(tmp_path: Path) -> None:
     assert SECRET not in repr(found)
 
 
+def test_the_key_of_a_service_account_may_be_in_a_file(tmp_path: Path) -> None:
+    """Read when it is needed, and never shown."""
+    file = tmp_path / "key.json"
+    file.write_text(KEY)
+    found = settings(tmp_path, f'{PUBSUB}credentials_file = "{file}"').pubsub
+    assert found is not None
+    assert found.service_account() == json.loads(KEY)
+    assert SECRET not in repr(found)
+    for text, words in (
+        ("no json " + SECRET, "expected the path of a service account's JSON key"),
+        (None, "can read"),
+    ):
+        file.unlink() if text is None else file.write_text(text)
+        (problem,) = problems(tmp_path, f'{PUBSUB}credentials_file = "{file}"')
+        assert words in problem
+    file.write_text(KEY)
+    (problem,) = problems(tmp_path, f"{PUBSUB}credentials_file = \"{file}\"\ncredentials = '{KEY}'")
+    assert "expected credentials or credentials_file, not both" in problem
+
+
 MISTAKES = {
     "[kafka]": "kafka.brokers: missing; expected host names with ports",
     '[kafka]\nbrokers = "kafka1"': "expected host names with ports",

@@ -385,7 +385,7 @@ async def test_since_when_a_sink_does_not_answer_is_known() -> None:
     outbox, sink = FakeOutbox(1), FakeSink(fine)
     may_answer = asyncio.Event()
 
-    async def silent(_entries: Sequence[Entry]) -> None:
+    async def silent(entries: Sequence[Entry]) -> None:  # noqa: ARG001 - as the sink has it
         await may_answer.wait()
 
     sink.write = silent  # type: ignore[method-assign]

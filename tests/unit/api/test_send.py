@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_energy.api import elsewhere, send
+from edge_energy.api import pending, send
 from edge_energy.api.access import Role
 from edge_energy.api.answers import BadRequest
 from edge_energy.api.switches import asked_duration
@@ -168,13 +168,13 @@ async def test_not_too_many_commands_are_at_work() -> None:
     """The next one is told when to come again; one that is known already is no more."""
     async with bench() as web:
         web.controller.may_end.clear()
-        for number in range(send.MOST_PENDING):
+        for number in range(pending.MOST_PENDING):
             assert (await web.send({**ON, "command_id": f"{number}"}))[0] == 200
         async with web.session.post("/send", json=ON) as answer:
             assert answer.status == 503
         assert failed(await web.send(ON), 503) is None
         assert (await web.send({**ON, "command_id": "7"}))[0] == 200
-        assert len(web.controller.carried_out) == send.MOST_PENDING
+        assert len(web.controller.carried_out) == pending.MOST_PENDING
         web.controller.may_end.set()
         await until(lambda: all(task.done() for task in web.controller.tasks))
         assert (await web.send(ON))[0] == 200
@@ -242,6 +242,19 @@ async def test_what_is_here_is_never_published() -> None:
         assert not publisher.published
 
 
+@pytest.mark.parametrize("name", ["Bioler", "shelly", "Shelly-0000000000aa", "homewizard-1", " shelly-1", "é"])
+async def test_what_is_no_id_is_never_published(name: str) -> None:
+    """Another house may have something of this name, and nobody would tell of a slip of the finger."""
+    publisher = Publisher()
+    async with bench(publisher=publisher) as web:
+        answer = await web.send({**THERE, "device_id": name})
+        assert failed(answer, 404) == "device_id"
+        assert "edge-energy devices" in answer[1]["error"]
+        for there in ("shelly-ec62608ab9a4_1", "zigbee-0x70ac08fffe5d1a2c"):
+            assert (await web.send({**THERE, "device_id": there}))[0] == 200
+        assert len(publisher.published) == 2
+
+
 async def test_who_waits_for_what_is_not_here_is_told_who_knows() -> None:
     async with bench(publisher=Publisher()) as web:
         status, answer = await web.send(THERE, "?wait=5")
@@ -267,6 +280,21 @@ async def test_sent_is_only_what_was_accepted() -> None:
                 assert str(error) in (await answer.json())["error"]
 
 
+async def test_what_may_be_published_can_be_sent_again_under_its_id() -> None:
+    """Whatever went wrong, and whoever chose the id: by it the other appliance knows what it has carried out."""
+    publisher = Publisher()
+    publisher.error = Unavailable("nobody knows")
+    async with bench(publisher=publisher) as web:
+        for sent in (THERE, {**THERE, "command_id": "a:1"}):
+            answer = await web.send(sent)
+            assert failed(answer, 503) is None
+            assert answer[1]["command_id"] == publisher.published[-1]["command_id"]
+        again = await web.send({**THERE, "command_id": publisher.published[0]["command_id"]})
+        assert failed(again, 503) is None
+        assert publisher.published[2] == publisher.published[0]
+        assert publisher.published[1]["command_id"] == "a:1"
+
+
 async def test_the_same_id_is_published_once_while_it_is_at_work() -> None:
     """Whoever repeats gets the same answer; another command under this id is refused."""
     publisher = Publisher()
@@ -285,8 +313,8 @@ async def test_what_is_being_published_has_a_limit_and_goes_on_without_whoever_a
     publisher = Publisher()
     async with bench(publisher=publisher) as web:
         publisher.may_end.clear()
-        asking = [asyncio.create_task(web.send(THERE)) for _ in range(elsewhere.MOST_PENDING)]
-        await until(lambda: len(publisher.published) == elsewhere.MOST_PENDING)
+        asking = [asyncio.create_task(web.send(THERE)) for _ in range(pending.MOST_PENDING)]
+        await until(lambda: len(publisher.published) == pending.MOST_PENDING)
         assert failed(await web.send(THERE), 503) is None
         for each in asking[1:]:
             each.cancel()

@@ -12,6 +12,8 @@ from edge_energy.cloud.letter import Letter
 from edge_energy.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_energy.cloud.letter import CommandSource
 
 
@@ -23,6 +25,8 @@ class Post:
     def __init__(self) -> None:
         self.kept: dict[str, Letter] = {}
         self.acknowledged: list[str] = []
+        self.requests = 0
+        """How often it was asked to acknowledge something."""
         self.away = False
         """Whether it answers nobody."""
         self.connects = 0
@@ -70,11 +74,12 @@ class Post:
             raise Unavailable("the connection is lost")
         return letter
 
-    async def acknowledge(self, letter: Letter) -> None:
+    async def acknowledge(self, letters: Sequence[Letter]) -> None:
         """See `CommandSource`."""
         if self.away:
             raise Unavailable("the connection is lost")
-        self.acknowledged.append(letter.id)
+        self.requests += 1
+        self.acknowledged += [letter.id for letter in letters]
 
 
 def _is_one(post: Post) -> CommandSource:

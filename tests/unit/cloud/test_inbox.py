@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 
 from edge_energy.cloud import inbox as module
 from edge_energy.cloud.inbox import MOST_AT_WORK, Inbox
-from edge_energy.errors import JournalFull, Unavailable
+from edge_energy.errors import Unavailable
 from edge_energy.journal.reader import Reader
+from edge_energy.relays.audit import Audit
 from edge_energy.relays.command import EXPIRY, Command, Origin, Outcome, UnknownDevice, UnknownRelay, Verdict
+from edge_energy.relays.fields import LARGEST
 from edge_energy.supervisor import Supervisor
 from tests.unit.api.serving import until
 from tests.unit.cloud.post import Post
@@ -100,7 +102,7 @@ async def test_it_may_be_for_a_time(tmp_path: Path) -> None:
 
 
 async def test_a_letter_that_comes_again_changes_nothing(tmp_path: Path) -> None:
-    """While it is at work it is the same one; afterwards too; each delivery is acknowledged."""
+    """While it is at work it is the same one, and acknowledged as it came last; afterwards too."""
     async with bench(tmp_path) as cloud:
         cloud.driver.go_on.clear()
         letter = cloud.post.put(ON)
@@ -108,10 +110,10 @@ async def test_a_letter_that_comes_again_changes_nothing(tmp_path: Path) -> None
         cloud.post.deliver(letter)
         await cloud.home.until(lambda: cloud.inbox.status()["repeated"] == 1)
         cloud.driver.go_on.set()
-        await cloud.acknowledged(2)
+        await cloud.acknowledged(1)
         await cloud.home.switch(HEATER, False, Origin.CLI)
         cloud.post.deliver(letter)
-        await cloud.acknowledged(3)
+        await cloud.acknowledged(2)
         assert (cloud.driver.output, cloud.driver.edges) == (False, 2)
         assert await cloud.outcomes() == [("post:0", "confirmed")]
         assert cloud.inbox.status()["repeated"] == 2
@@ -151,7 +153,9 @@ async def test_what_was_refused_stays_refused_if_its_letter_comes_again(tmp_path
     [
         (ON, -EXPIRY - 1, "expired"),
         ({**ON, "expires": 1_700_000_000}, 0, "expired"),
-        ({**ON, "expires": 4_000_000_000}, -3600, "confirmed"),
+        ({**ON, "expires": time.time() + 600}, -600, "confirmed"),
+        ({**ON, "expires": time.time() + 3700}, 0, "refused"),
+        ({**ON, "expires": 4_000_000_000}, -60, "refused"),
         (ON, -EXPIRY / 2, "confirmed"),
         (ON, 60, "refused"),
     ],
@@ -159,7 +163,10 @@ async def test_what_was_refused_stays_refused_if_its_letter_comes_again(tmp_path
 async def test_a_command_is_good_for_a_time(
     tmp_path: Path, body: dict[str, Any], published: float, outcome: str
 ) -> None:
-    """Half a minute after it was published, if it says nothing else; the outcome is in the journal either way."""
+    """Half a minute after it was published, if it says nothing else; an hour at most: so long its id is known.
+
+    The outcome is in the journal either way.
+    """
     async with bench(tmp_path) as cloud:
         cloud.post.put(body, published_at=time.time() + published)
         await cloud.acknowledged(1)
@@ -190,6 +197,7 @@ async def test_a_malformed_letter_is_acknowledged_and_kept_for_whoever_looks(tmp
             await cloud.home.journal.record([], within=0)
             kept = await cloud.home.journal.query(Reader.unreadable, 10)
             assert len(kept) == 6
+            assert max(len(payload) for *_, payload in kept if isinstance(payload, bytes)) == LARGEST
             assert len(await cloud.outcomes()) == 1
     assert [line["what"] for line in logs if line["log_level"] == "warning"] == ["malformed"] * 5
 
@@ -334,6 +342,100 @@ async def test_what_a_full_disk_kept_out_of_the_journal_is_in_it_before_the_ackn
         assert await cloud.outcomes() == [("post:0", "confirmed")]
 
 
+# -- the full disk --------------------------------------------------------------------------------------------
+
+
+def fill(cloud: Bench, *, full: bool = True) -> None:
+    """Have the disk full, or not any more."""
+    if full:
+        cloud.home.journal._writable.clear()
+    else:
+        cloud.home.journal._writable.set()
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_off_is_heard_while_others_wait_for_space(tmp_path: Path, *, again: bool) -> None:
+    """However many they are, or however often one of them comes; and then all are acknowledged in few requests."""
+    async with bench(tmp_path) as cloud:
+        await cloud.home.switch(HEATER, True, Origin.CLI)
+        fill(cloud)
+        letter = cloud.post.put(ON)
+        for _ in range(MOST_AT_WORK + 5):
+            cloud.post.deliver(letter) if again else cloud.post.put(ON)
+        cloud.post.put(OFF)
+        await cloud.home.until(lambda: not cloud.driver.output)
+        assert not cloud.post.acknowledged
+        fill(cloud, full=False)
+        await cloud.acknowledged(len(cloud.post.kept))
+        assert cloud.post.acknowledged == list(cloud.post.kept)
+        assert cloud.post.requests <= 3
+        outcomes = await cloud.outcomes()
+        assert sorted(name for name, _ in outcomes) == sorted(cloud.post.kept)
+        assert [outcome for _, outcome in outcomes].count("confirmed") == 1
+
+
+async def test_what_waits_for_space_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest makes way: delivered again, it is acknowledged, with the outcome that it had."""
+    monkeypatch.setattr(module, "MOST_WAITING", 4)
+    async with bench(tmp_path) as cloud:
+        await cloud.home.switch(HEATER, True, Origin.CLI)
+        fill(cloud)
+        first = cloud.post.put(ON)
+        for _ in range(10):
+            cloud.post.put(ON)
+        cloud.post.put(OFF)
+        await cloud.home.until(lambda: not cloud.driver.output)
+        waiting = len(cloud.inbox._places)
+        assert 1 < waiting <= 4
+        fill(cloud, full=False)
+        await cloud.acknowledged(waiting)
+        cloud.post.deliver(first)
+        await cloud.acknowledged(waiting + 1)
+        assert cloud.post.acknowledged[-1] == first.id
+        assert (first.id, "refused") in await cloud.outcomes()
+        assert not cloud.driver.output
+
+
+async def test_an_outcome_that_is_in_the_journal_is_not_recorded_again(tmp_path: Path) -> None:
+    """Its letter comes again when the disk is full: there is nothing to wait for."""
+    async with bench(tmp_path) as cloud:
+        letter = cloud.post.put(ON)
+        await cloud.acknowledged(1)
+    async with bench(tmp_path) as cloud:
+        fill(cloud)
+        cloud.post.deliver(letter)
+        await cloud.acknowledged(1)
+        fill(cloud, full=False)
+        assert await cloud.outcomes() == [(letter.id, "confirmed")]
+
+
+@pytest.mark.parametrize(("safe", "on"), [("off", True), ("on", False), ("off", False)])
+async def test_what_was_good_no_longer_when_it_was_on_disk_has_expired(
+    tmp_path: Path, safe: str, *, on: bool
+) -> None:
+    """A disk may hang for seconds; and nothing of it happens later."""
+    async with bench(tmp_path, {**HEATING, "safe_state": safe}) as cloud:
+        cloud.home.tell(HEATER, output=not on)
+        if not on:
+            await cloud.home.switch(HEATER, True, Origin.CLI)
+        await cloud.home.journal.record([], within=0)
+        calls = len(cloud.driver.calls)
+        committing, may = slow_disk(cloud, lambda: True)
+        expires = time.time() + 0.2
+        cloud.post.put({**ON, "switch": on, "expires": expires})
+        await committing.wait()
+        await cloud.home.until(lambda: time.time() > expires)
+        may.set()
+        await cloud.acknowledged(1)
+        cloud.home.tell(HEATER, output=not on)  # the controller decides once more
+        await cloud.home.entries()
+        assert await cloud.outcomes() == [("post:0", "expired")]
+        assert len(cloud.driver.calls) == calls
+
+
+# -- the lost connection --------------------------------------------------------------------------------------
+
+
 async def test_a_lost_connection_loses_no_command_and_doubles_none(tmp_path: Path) -> None:
     """What was at work goes on; delivered again, it is the same one."""
     async with bench(tmp_path) as cloud:
@@ -402,6 +504,84 @@ async def test_after_a_crash_between_outcome_and_acknowledgement_nothing_is_swit
         assert (await cloud.outcomes()).count(("app:1", "confirmed")) == 1
 
 
+async def test_what_was_refused_stays_so_after_a_restart(tmp_path: Path) -> None:
+    """The reason may be gone: the date is known now. A person may send the same all the same."""
+    async with bench(tmp_path, trusted=False) as cloud:
+        letter = cloud.post.put({**ON, "command_id": "app:1"})
+        await cloud.acknowledged(1)
+        assert cloud.inbox.status()["outcomes"]["refused"] == 1
+    async with bench(tmp_path) as cloud:
+        cloud.post.deliver(letter)
+        await cloud.acknowledged(1)
+        assert not cloud.driver.calls
+        assert cloud.inbox.status()["outcomes"]["refused"] == 1
+        assert (await cloud.home.switch(HEATER, True, Origin.HTTP, id="app:1", foreign=True)).confirmed
+
+
+async def test_what_is_older_than_what_was_carried_out_before_a_restart_is_superseded(tmp_path: Path) -> None:
+    """ON was published before OFF, and is delivered after both it and the restart."""
+    began, relay = time.time(), {**HEATING, "safe_state": "leave"}
+    async with bench(tmp_path, relay) as cloud:
+        cloud.post.put(OFF, published_at=began - 1)
+        await cloud.acknowledged(1)
+    async with bench(tmp_path, relay) as cloud:
+        cloud.post.put(ON, "late", published_at=began - 2)
+        cloud.post.put(ON, "good", published_at=began)
+        await cloud.acknowledged(2)
+        assert (await cloud.outcomes())[1:] == [("late", "superseded"), ("good", "confirmed")]
+        assert len(cloud.driver.calls) == 1
+
+
+async def test_a_stop_ends_letters_at_work_and_the_next_start_knows_them(tmp_path: Path) -> None:
+    """A SIGHUP does the same. One outcome each, acknowledged or not; what had not begun is carried out then."""
+    relays = [{**HEATING, "safe_state": "leave"}, {"device": PUMP, "lease": "0s", "safe_state": "leave"}]
+    post = Post()
+    async with bench(tmp_path, *relays, post=post) as cloud:
+        cloud.driver.go_on.clear()
+        post.put(ON)
+        await cloud.home.until(lambda: cloud.driver.calls)
+    assert not cloud.driver.output
+    post.put({**ON, "device_id": PUMP})
+    async with bench(tmp_path, *relays, post=post) as cloud:
+        for letter in list(post.kept.values()):
+            post.deliver(letter)
+        await cloud.home.until(lambda: not post.unacknowledged)
+        assert not cloud.driver.calls
+        assert len(cloud.home.drivers[PUMP].calls) == 1
+        assert await cloud.outcomes() == [("post:0", "failed"), ("post:1", "confirmed")]
+
+
+async def test_what_a_crash_interrupted_is_known_though_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, before the first finds no space; each outcome is in the journal once, and then acknowledged."""
+    relays = [{"device": each, "lease": "0s", "safe_state": "leave"} for each in (HEATER, PUMP)]
+    post = Post()
+    async with bench(tmp_path / "before", *relays, post=post) as cloud:
+        for relay, driver in cloud.home.drivers.items():
+            driver.go_on.clear()
+            post.put({**OFF, "device_id": relay})
+        await cloud.home.until(lambda: all(driver.calls for driver in cloud.home.drivers.values()))
+        after = await crashed(tmp_path / "before")
+    end = Audit.end_interrupted
+
+    def full(audit: Audit) -> None:
+        audit._recorder._writable.clear()  # type: ignore[attr-defined]
+        end(audit)
+
+    monkeypatch.setattr(Audit, "end_interrupted", full)
+    async with bench(after, *relays) as cloud:
+        for letter in post.kept.values():
+            cloud.post.kept[letter.id] = letter
+            cloud.post.deliver(letter)
+        await cloud.home.until(lambda: len(cloud.inbox._places) == 2)
+        assert not cloud.post.acknowledged
+        fill(cloud, full=False)
+        await cloud.acknowledged(2)
+        assert not any(driver.calls for driver in cloud.home.drivers.values())
+        assert sorted(await cloud.outcomes()) == [("post:0", "failed"), ("post:1", "failed")]
+
+
 async def test_letters_wait_for_the_controller(tmp_path: Path) -> None:
     """Before it has begun, and while it stops, it would refuse them: then they are for the next start."""
     async with bench(tmp_path) as cloud:
@@ -416,13 +596,14 @@ async def test_letters_wait_for_the_controller(tmp_path: Path) -> None:
 
 
 class Refusing:
-    """A controller that ends before it begins with the first command."""
+    """A controller that ends before it begins with the first command, and whose commits fail so many times."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
         self.up = asyncio.Event()
         self.up.set()
         self.submitted: list[Any] = []
-        self.recorded: list[Outcome] = []
+        self.again: list[Outcome] = []
 
     def resolve(self, name: str) -> str:
         """Know everything."""
@@ -443,27 +624,21 @@ class Refusing:
     async def _confirm(self) -> Outcome:
         return Outcome(Verdict.CONFIRMED)
 
+    async def recorded(self, _command: Command) -> bool:
+        """Find the disk full at first."""
+        return len(self.again) >= self.failures
+
     def record_again(self, _command: Command, outcome: Outcome) -> None:
         """Note it."""
-        self.recorded.append(outcome)
+        self.again.append(outcome)
 
 
 class Disk:
-    """A recorder whose commits fail so many times."""
+    """A recorder that has space again at once."""
 
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-        self.asked = 0
-
-    def record(self, entries: Any, within: float, state: Any = None) -> Any:
-        """Fail when it is awaited, as a commit does that finds the disk full."""
-        assert (entries, within, state) == ([], 0, None)
-        return self._commit()
-
-    async def _commit(self) -> None:
-        self.asked += 1
-        if self.asked <= self.failures:
-            raise JournalFull("no space")
+    def record(self, *_: Any) -> Any:
+        """Do nothing: outcomes are of the controller."""
+        raise AssertionError
 
     def keep_aside(self, origin: str, reason: str, payload: bytes) -> None:
         """Forget it."""
@@ -474,13 +649,12 @@ class Disk:
 
 async def test_a_command_that_a_stopping_controller_drops_is_given_to_the_next() -> None:
     """And an outcome whose commit failed is recorded again, as often as it takes."""
-    post, controller, disk = Post(), Refusing(), Disk(2)
-    async with running(Inbox(post, controller, disk)):
+    post, controller = Post(), Refusing(failures=2)
+    async with running(Inbox(post, controller, Disk())):
         post.put(ON)
         await until(lambda: bool(post.acknowledged))
     assert len(controller.submitted) == 2
-    assert controller.recorded == [Outcome(Verdict.CONFIRMED)] * 2
-    assert disk.asked == 3
+    assert controller.again == [Outcome(Verdict.CONFIRMED)] * 2
 
 
 async def test_a_broker_that_is_away_is_no_defect(tmp_path: Path) -> None:

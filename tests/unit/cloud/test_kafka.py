@@ -7,14 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from edge_energy.cloud import kafka as module
 from edge_energy.cloud.kafka import KafkaCommands
 from edge_energy.config import Kafka as Settings
 from edge_energy.errors import Unavailable
+from edge_energy.kafka.client import silence
 from edge_energy.relays.command import ID
 from tests.servers import kcat
+from tests.servers.base import wait_until
 
 if TYPE_CHECKING:
     from tests.servers.kafka import Kafka
@@ -57,7 +60,7 @@ async def test_who_may_not_listen_is_told_what_to_correct(kafka: Kafka, more: di
 async def test_a_partition_that_is_added_is_heard(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a new beginning, and from its first letter on: it may have come before we knew of the partition."""
     topic = kafka.topics["send_command_topic"]
-    monkeypatch.setattr(module, "PARTITIONS_EVERY", 0.5)
+    monkeypatch.setattr(module, "EVERY", 0.5)
     async with source(kafka) as commands:
         admin = AdminClient({"bootstrap.servers": kafka.brokers, "log_level": 0})
         await asyncio.to_thread(admin.create_partitions([NewPartitions(topic, 2)])[topic].result)
@@ -67,6 +70,91 @@ async def test_a_partition_that_is_added_is_heard(kafka: Kafka, monkeypatch: pyt
                 await commands.receive()
     async with source(kafka) as commands, asyncio.timeout(10):
         assert (await commands.receive()).payload == b"{}"
+
+
+def put(kafka: Kafka, partition: int, payload: bytes, *, age: float = 0.0) -> None:
+    """Publish a letter that is so many seconds old."""
+    producer = Producer({"bootstrap.servers": kafka.brokers})
+    at = round((time.time() - age) * 1000)
+    producer.produce(kafka.topics["send_command_topic"], payload, partition=partition, timestamp=at)
+    assert producer.flush(10) == 0
+    producer.close()
+
+
+class Group:
+    """What the broker keeps of an appliance that nobody has been."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._topic = kafka.topics["send_command_topic"]
+        self._name = f"group-{self._topic}"
+        self._client: dict[str, Any] = {"bootstrap.servers": kafka.brokers, "group.id": self._name, "log_level": 0}
+
+    def keep(self, partition: int, offset: int) -> None:
+        """Have a place in one partition."""
+        consumer = Consumer(self._client)
+        consumer.commit(offsets=[TopicPartition(self._topic, partition, offset)], asynchronous=False)
+        consumer.close()
+
+    def forget(self) -> None:
+        """Lose all places, as a broker does a week after each was kept."""
+        admin = AdminClient({"bootstrap.servers": self._client["bootstrap.servers"], "log_level": 0})
+        admin.delete_consumer_groups([self._name])[self._name].result()
+
+    def places(self, partitions: int) -> list[int]:
+        """Return the place in each partition; less than 0 is none."""
+        consumer = Consumer(self._client)
+        asked = [TopicPartition(self._topic, number) for number in range(partitions)]
+        found = [place.offset for place in consumer.committed(asked, timeout=10)]
+        consumer.close()
+        return found
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["one place left", "no place left"])
+async def test_where_a_place_was_forgotten_nothing_old_comes_again(kafka: Kafka, *, elsewhere: bool) -> None:
+    """The broker forgets by partition; what has not expired comes, also what was acknowledged or never heard."""
+    kafka.fresh_topics(partitions=3)
+    group = Group(kafka)
+    for age, payload in ((86_400.0, b"old"), (module.RECENT + 60, b"older"), (module.RECENT - 60, b"young")):
+        await asyncio.to_thread(put, kafka, 1, payload, age=age)
+    await asyncio.to_thread(put, kafka, 2, b"old", age=86_400.0)
+    if elsewhere:
+        await asyncio.to_thread(group.keep, 0, 0)
+    async with source(kafka) as commands:
+        assert await asyncio.to_thread(group.places, 3) == [0, 2, 1]
+        async with asyncio.timeout(10):
+            assert (await commands.receive()).payload == b"young"
+            await asyncio.to_thread(put, kafka, 2, b"new")
+            assert (await commands.receive()).payload == b"new"
+
+
+async def test_places_are_kept_again_and_again(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of partitions in which nothing happens, too: else they are forgotten while we listen.
+
+    Also where the timeout is short: what is asked for that waits behind the request for letters.
+    """
+    monkeypatch.setattr(module, "EVERY", 0.2)
+    kafka.fresh_topics(partitions=2)
+    group = Group(kafka)
+    async with source(kafka, timeout=2.0) as commands:
+        await asyncio.to_thread(put, kafka, 1, b"{}")
+        async with asyncio.timeout(10):
+            await commands.acknowledge([await commands.receive()])
+        receiving = asyncio.create_task(commands.receive())
+        await asyncio.to_thread(wait_until, lambda: group.places(2) == [0, 1])
+        await asyncio.to_thread(group.forget)
+        await asyncio.to_thread(wait_until, lambda: group.places(2) == [0, 1])
+        assert not receiving.done()
+        receiving.cancel()
+        await asyncio.wait([receiving])
+
+
+@pytest.mark.parametrize("timeout", [1.0, 2.0, 10.0, 30.0, 300.0])
+def test_the_broker_lets_nobody_wait_for_longer_than_an_answer_may_take(timeout: float) -> None:
+    """What is asked meanwhile waits behind a request for letters, and is given up after a silence."""
+    settings = Settings(brokers="127.0.0.1:1", timeout=timeout)
+    wait = module.wait(settings) * 1000
+    assert 100 <= wait <= max(100, silence(settings) - 1000)
+    assert wait <= 5000
 
 
 async def test_the_id_of_a_letter_is_its_place_and_its_time(kafka: Kafka) -> None:

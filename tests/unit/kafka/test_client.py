@@ -62,6 +62,14 @@ def test_files_are_not_read_without_tls(pem: dict[str, str]) -> None:
     assert not [name for name in configuration(settings(**pem), "c") if name.startswith("ssl")]
 
 
+@pytest.mark.parametrize("timeout", ["3s", "10s", "30s", "5m"])
+def test_two_answers_in_a_row_may_get_lost(timeout: str) -> None:
+    """Within the timeout it is asked a third time, and that is answered. No timeout is shorter than a second."""
+    found = settings(timeout=timeout)
+    for name in ("socket.timeout.ms", "socket.connection.setup.timeout.ms"):
+        assert configuration(found, "c")[name] * 3 <= found.timeout * 1000
+
+
 @pytest.mark.parametrize("timeout", ["1s", "3s", "30s", "5m"])
 def test_librdkafka_takes_the_settings(timeout: str) -> None:
     """Each name and each limit of the configuration is one of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import google.auth
@@ -161,6 +162,22 @@ async def test_where_there_are_no_credentials_both_ways_to_give_them_are_told(
     with pytest.raises(Unavailable, match=r"\[pubsub\] credentials .* GOOGLE_APPLICATION_CREDENTIALS") as told:
         await write()
     assert "\n" not in str(told.value)
+
+
+async def test_credentials_that_nobody_finds_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's libraries ask a virtual machine's metadata server, which may be silent."""
+    found = threading.Event()
+
+    def default() -> Any:
+        found.wait()
+
+    monkeypatch.setattr(google.auth, "default", default)
+    try:
+        with pytest.raises(Unavailable, match=r"within 1 s: set \[pubsub\] credentials"):
+            async with asyncio.timeout(10):
+                await client.publisher(Pubsub(project="my-project-1", timeout=1.0))
+    finally:
+        found.set()
 
 
 async def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

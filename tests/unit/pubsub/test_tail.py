@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.api_core.exceptions import DeadlineExceeded
+from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.types import Topic
 
 from edge_energy.config import Pubsub as Settings
@@ -71,6 +73,22 @@ async def test_a_tail_that_is_cancelled_leaves_nothing_behind(pubsub: Pubsub) ->
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+    assert pubsub.subscriptions() == before
+
+
+async def test_a_subscription_whose_making_nobody_confirmed_is_not_left_behind(
+    pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = SubscriberAsyncClient.create_subscription
+
+    async def lose_the_answer(*asked: Any, **more: Any) -> None:
+        await create(*asked, **more)
+        raise DeadlineExceeded("too late")
+
+    monkeypatch.setattr(SubscriberAsyncClient, "create_subscription", lose_the_answer)
+    before = pubsub.subscriptions()
+    with pytest.raises(Unavailable, match="did not answer"):
+        await take(tail(settings(pubsub.project), from_beginning=False), 1)
     assert pubsub.subscriptions() == before
 
 

@@ -52,3 +52,13 @@ async def test_a_far_side_that_is_away_is_unavailable(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"{HOST}:{free_port()}")
     with pytest.raises(Unavailable, match="cannot reach"):
         await create_topics(settings("my-project-1"), commands=True)
+
+
+async def test_a_subscription_that_hears_nothing_is_told_with_what_mends_it(pubsub: Pubsub) -> None:
+    """That of a topic that was deleted: a new topic of this name is another one."""
+    found = settings(pubsub.fresh_project(topics=False), send_command_subscription="send_command-house-1")
+    await create_topics(found, commands=True)
+    pubsub.delete_topic("send_command")
+    with pytest.raises(Unavailable, match=r"deleted.*subscriptions delete send_command-house-1"):
+        await create_topics(found, commands=True)
+    pubsub.publish("send_command", b"{}")  # the topic was made all the same

@@ -8,17 +8,29 @@ import orjson
 
 from edge_energy.clock import Clock
 from edge_energy.errors import JournalFull
-from edge_energy.relays.audit import MOST_REMEMBERED, Audit
+from edge_energy.relays.audit import Audit
 from edge_energy.relays.command import Command, Origin, Outcome, Verdict
+from edge_energy.relays.known import MOST_REMEMBERED
 from edge_energy.relays.watch import WITHIN
 from tests.unit.relays.house import HEATER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from edge_energy.interfaces import NewEntry
 
 CONFIRMED = Outcome(Verdict.CONFIRMED)
+
+
+class Done:
+    """A commit that has ended well."""
+
+    def failed(self) -> bool:
+        """See `interfaces.Durable`."""
+        return False
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 class Disk:
@@ -39,6 +51,7 @@ class Disk:
             self.state.pop(key, None)
             if body is not None:
                 self.state[key] = orjson.loads(orjson.dumps(body))
+        return Done()
 
     def audit(self) -> Audit:
         """Begin with what is kept, as after a restart."""
@@ -62,9 +75,9 @@ def test_outcomes_are_remembered_for_a_thousand_ids_and_no_more() -> None:
         audit.outcome(command(f"own-{number}", foreign=False), HEATER, CONFIRMED)
     assert len(disk.state) == MOST_REMEMBERED
     again = disk.audit()
-    assert again.known(command("9")) is None
-    assert again.known(command("10")) == CONFIRMED
-    assert again.known(command("own-20", foreign=False)) is None
+    assert again.commands.outcome(command("9")) is None
+    assert again.commands.outcome(command("10")) == CONFIRMED
+    assert again.commands.outcome(command("own-20", foreign=False)) is None
 
 
 def test_an_interrupted_command_is_told_once() -> None:
@@ -73,6 +86,37 @@ def test_an_interrupted_command_is_told_once() -> None:
     for _ in range(2):
         disk.audit().end_interrupted()
     assert [body["event"] for body in disk.bodies] == ["intent", "outcome"]
+
+
+async def test_what_a_full_disk_kept_out_is_recorded_again_once() -> None:
+    """Though two brokers have brought it; what was recorded is not."""
+    disk = Disk()
+    audit = disk.audit()
+    audit.outcome(command("a"), HEATER, CONFIRMED)
+    disk.full = True
+    audit.outcome(command("b"), HEATER, CONFIRMED)
+    assert [await audit.recorded(command(number)) for number in "ab"] == [True, False]
+    disk.full = False
+    for number in "aabb":
+        audit.record_again(command(number), HEATER, CONFIRMED)
+    assert [body["command"] for body in disk.bodies] == ["a", "b"]
+    assert await audit.recorded(command("b"))
+
+
+def test_what_was_interrupted_is_known_though_the_disk_is_full() -> None:
+    """All of it; and it is told when somebody sends it again, or at the next start."""
+    disk = Disk()
+    for number in "ab":
+        disk.audit().intent(command(number), HEATER)
+    audit = disk.audit()
+    disk.full = True
+    audit.end_interrupted()
+    outcomes = [audit.commands.outcome(command(number)) for number in "ab"]
+    assert [outcome and outcome.verdict for outcome in outcomes] == [Verdict.FAILED] * 2
+    disk.full = False
+    audit.record_again(command("a"), HEATER, Outcome(Verdict.FAILED))
+    audit.end_interrupted()
+    assert [body["command"] for body in disk.bodies if body["event"] == "outcome"] == ["a", "b"]
 
 
 def test_an_incident_is_told_when_it_begins_and_when_it_ends() -> None:

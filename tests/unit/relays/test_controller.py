@@ -170,6 +170,20 @@ async def test_an_expired_command_is_not_carried_out(tmp_path: Path) -> None:
         assert [late.verdict, old.verdict, young.verdict] == [Verdict.EXPIRED, Verdict.EXPIRED, Verdict.CONFIRMED]
 
 
+async def test_what_may_come_again_is_good_for_an_hour_at_most(tmp_path: Path) -> None:
+    """So long its id is remembered, for certain; what has none is not known again anyway."""
+    async with house(tmp_path, settings(ONE)) as home:
+        home.tell(HEATER, output=False)
+        more: dict[str, Any] = {"expires_at": time.time() + 3700}
+        long = await home.switch(HEATER, True, Origin.MQTT, id="order-1", foreign=True, **more)
+        assert (long.verdict, home.drivers[HEATER].output) == (Verdict.REFUSED, False)
+        assert "at most an hour" in long.reason
+        more["issued_at"] = time.time() + 1
+        assert (await home.switch(HEATER, True, Origin.MQTT, **more)).confirmed
+        more = {"expires_at": time.time() + 3500}
+        assert (await home.switch(HEATER, True, Origin.MQTT, id="order-1", foreign=True, **more)).confirmed
+
+
 async def test_a_command_from_elsewhere_is_refused_while_the_date_is_unknown(tmp_path: Path) -> None:
     """Nobody can say whether it is late; what is born here needs no date."""
     async with house(tmp_path, settings(ONE), trusted=False) as home:
