@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -232,11 +231,11 @@ class KafkaCommands:
 
     async def _close(self) -> None:
         """Say goodbye; a broker that does not answer is left alone with that."""
-        closing = self._thread.submit(self._consumer.close)
+        closing = asyncio.wrap_future(self._thread.submit(self._consumer.close))
         self._thread.shutdown(wait=False)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING):
-                await asyncio.wrap_future(closing)
+        await asyncio.wait([closing], timeout=CLOSING)  # a timeout would cancel what waits behind a busy thread
+        if closing.done():
+            await closing
 
     def _away(self, error: KafkaError) -> Unavailable:
         found = explain(error, self._settings, self._settings.send_command_topic)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, Producer
 
 from edge_energy.errors import Rejected, Unavailable
-from edge_energy.kafka.client import Trouble, configuration, explain, explained, silence
+from edge_energy.kafka.client import Trouble, close, configuration, explain, explained, silence
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable
 
     from confluent_kafka import KafkaError
@@ -37,6 +37,14 @@ _PROPAGATION = 2000  # ms for which a topic that was just created may be unknown
 _PURGED = {"_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FATAL"}  # the reason is another message's, or the connection's
 
 
+class TopicError(Unavailable):
+    """Some `topics` do not take what is sent to them, or nobody knows: after an outage these are all of a batch."""
+
+    def __init__(self, reason: str, topics: set[str]) -> None:
+        super().__init__(reason)
+        self.topics = topics
+
+
 class Session:
     """Sends batches while `usable`, each message once however often an answer is lost, those of one key in order."""
 
@@ -51,7 +59,8 @@ class Session:
     def send(self, batch: Iterable[tuple[int, str, Message]], stop: threading.Event) -> None:
         """Return when each message of (position, topic, message) is confirmed; soon after `stop`, and nobody knows.
 
-        Raises as `Sink.write` does: `accepted` are the positions of those that were confirmed all the same.
+        Raises as `Sink.write` does: `accepted` are the positions of those that were confirmed all the same, and
+        what is `Unavailable` is a `TopicError`.
         """
         sent: list[int] = []
         failed: Failed = {}
@@ -82,9 +91,9 @@ class Session:
         self.usable = not self._trouble.hopeless()
 
     def close(self) -> None:
-        """Forget what is not confirmed, and end; does not wait, as looking up a name cannot be hurried."""
+        """Forget what is not confirmed, and end; does not wait."""
         self._purge()
-        threading.Thread(target=self._producer.close, name="kafka closing", daemon=True).start()
+        close(self._producer)
 
     def _produce(self, topic: str, message: Message, failed: Report, stop: threading.Event) -> bool:
         """Hand a message over to librdkafka, which reports only failures; False where it takes no more of them."""
@@ -101,7 +110,7 @@ class Session:
             except BufferError:
                 if not self._wait(len(self._producer) // 2, stop):
                     return False
-            except KafkaException as error:  # too large
+            except KafkaException as error:  # librdkafka did not take it, so this is all that it says of it
                 failed(error.args[0], None)
                 return True
             else:
@@ -138,20 +147,26 @@ class Session:
             self._producer.poll(STEP / 10)
         return not len(self._producer)
 
-    def _explain(self, sent: list[int], failed: Failed) -> Unavailable | Rejected | TooLarge:
+    def _explain(self, sent: list[int], failed: Failed) -> TopicError | Rejected | TooLarge:
         """Return the reason that says most: what is wrong with the data, with a topic, with the connection."""
         reasons = {
             (topic, error.name(), unsent): self._reason(topic, error, unsent=unsent)
             for topic, error, unsent in failed.values()
             if error.name() not in _PURGED
         }
-        for reason in sorted(reasons.values(), key=lambda reason: isinstance(reason, Unavailable)):
+        for reason in reasons.values():
             if not isinstance(reason, Unavailable):
                 reason.accepted = {*sent} - failed.keys()
-            return reason
+                return reason
+        if reasons:
+            return TopicError(str(next(iter(reasons.values()))), {topic for topic, *_ in reasons})
+        return TopicError(self._silence(), {topic for topic, *_ in failed.values()})
+
+    def _silence(self) -> str:
+        """Return why nothing was heard of messages."""
         if self._trouble.last is not None:
-            return explain(self._trouble.last, self._settings)
-        return Unavailable(f"{self._settings.brokers} confirmed nothing for {self._settings.timeout:g} s")
+            return str(explain(self._trouble.last, self._settings))
+        return f"{self._settings.brokers} confirmed nothing for {self._settings.timeout:g} s"
 
     def _reason(self, topic: str, error: KafkaError, *, unsent: bool) -> Unavailable | Rejected | TooLarge:
         if unsent and error.name() == "MSG_SIZE_TOO_LARGE":

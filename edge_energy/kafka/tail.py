@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from edge_energy.kafka.client import Trouble, configuration, explain, explained, known_topics, missing
+from edge_energy.kafka.client import Trouble, close, configuration, explain, explained, known_topics, missing
 from edge_energy.kafka.topics import topics
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from edge_energy.config import Kafka
 
 _MOST_AT_ONCE = 500
-_STEP = 0.2  # seconds that a cancelled wait goes on for
+_STEP = 0.2  # seconds for which the thread waits for messages
+_QUESTION = 2.0  # seconds for which it waits for an answer, again and again
 _LARGEST_QUEUE = 8192  # KiB that are fetched ahead
 
 
@@ -35,22 +38,25 @@ async def tail(settings: Kafka, *, from_beginning: bool) -> AsyncGenerator[dict[
     trouble = Trouble()
     with explained(settings):
         consumer = Consumer(_configuration(settings, trouble))
-    in_thread = asyncio.get_running_loop().run_in_executor
-    with ThreadPoolExecutor(1, "kafka tail") as thread:
-        try:
-            known = await known_topics(consumer, settings, trouble)
-            start = _from_beginning if from_beginning else _from_now
-            await in_thread(thread, start, consumer, _partitions(known, settings), settings)
-            while True:
-                messages = await in_thread(thread, consumer.consume, _MOST_AT_ONCE, _STEP)
-                if messages:
-                    trouble.forget()
-                for message in messages:
-                    yield _readable(message, settings)
-                if trouble.last is not None and trouble.hopeless():
-                    raise explain(trouble.last, settings)
-        finally:
-            thread.submit(consumer.close)
+    thread = ThreadPoolExecutor(1, "kafka tail")
+    in_thread = partial(asyncio.get_running_loop().run_in_executor, thread)
+    try:
+        partitions = _partitions(await known_topics(consumer, settings, trouble, thread), settings)
+        if not from_beginning:
+            for partition in partitions:
+                partition.offset = await _end(partition, consumer, settings, thread)
+        await in_thread(consumer.assign, partitions)
+        while True:
+            messages = await in_thread(consumer.consume, _MOST_AT_ONCE, _STEP)
+            if messages:
+                trouble.forget()
+            for message in messages:
+                yield _readable(message, settings)
+            if trouble.last is not None and trouble.hopeless():
+                raise explain(trouble.last, settings)
+    finally:  # behind what the thread still waits for; a reader who leaves does not wait for it
+        thread.submit(close, consumer)
+        thread.shutdown(wait=False)
 
 
 def _configuration(settings: Kafka, trouble: Trouble) -> dict[str, Any]:
@@ -68,22 +74,22 @@ def _partitions(known: dict[str, list[int]], settings: Kafka) -> list[TopicParti
     for topic in topics(settings):
         if topic not in known:
             raise missing(settings, topic)
-        found += [TopicPartition(topic, number) for number in known[topic]]
+        found += [TopicPartition(topic, number, OFFSET_BEGINNING) for number in known[topic]]
     return found
 
 
-def _from_beginning(consumer: Consumer, partitions: list[TopicPartition], _settings: Kafka) -> None:
-    for partition in partitions:
-        partition.offset = OFFSET_BEGINNING
-    consumer.assign(partitions)
-
-
-def _from_now(consumer: Consumer, partitions: list[TopicPartition], settings: Kafka) -> None:
-    """Begin behind what each partition has now: what is asked for later would miss what comes meanwhile."""
-    for partition in partitions:
-        with explained(settings, partition.topic):
-            _, partition.offset = consumer.get_watermark_offsets(partition, timeout=settings.timeout)
-    consumer.assign(partitions)
+async def _end(partition: TopicPartition, consumer: Consumer, settings: Kafka, thread: ThreadPoolExecutor) -> int:
+    """Return what is behind all that the partition has now: who asks later misses what comes meanwhile."""
+    deadline = time.monotonic() + settings.timeout
+    ask = partial(consumer.get_watermark_offsets, partition, timeout=min(settings.timeout, _QUESTION))
+    while True:
+        try:
+            _, end = await asyncio.get_running_loop().run_in_executor(thread, ask)
+        except KafkaException as error:
+            if error.args[0].name() != "_TIMED_OUT" or time.monotonic() > deadline:
+                raise explain(error.args[0], settings, partition.topic) from None
+        else:
+            return end
 
 
 def _readable(message: Message, settings: Kafka) -> dict[str, Any]:

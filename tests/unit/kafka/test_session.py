@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -10,13 +11,13 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from edge_energy.config import Kafka as Settings
 from edge_energy.errors import Rejected, TooLarge, Unavailable
-from edge_energy.kafka.session import Session
+from edge_energy.kafka.session import Session, TopicError
 from edge_energy.messages import Messages
 from tests.unit.kafka.mock_cluster import INIT_PRODUCER_ID, METADATA, PRODUCE, MockCluster
 from tests.unit.samples import entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 TOPIC = "shelly_data"
 GOES_BY = [
@@ -60,16 +61,35 @@ def stored(cluster: MockCluster, count: int) -> list[int]:
     return [int(dict(each)["ce_id"].rpartition(b"/")[2]) for each in headers]
 
 
-@pytest.mark.parametrize(("request_", "error"), GOES_BY)
-def test_what_goes_by_is_waited_for(cluster: MockCluster, request_: int, error: int) -> None:
+def on_clusters(check: Callable[..., None], cases: Sequence[tuple[Any, ...]]) -> None:
+    """Check each case on a cluster of its own, all at once: each session begins with half a second of waiting."""
+
+    def run(case: tuple[Any, ...]) -> None:
+        try:
+            with MockCluster(TOPIC, brokers=2) as cluster:
+                check(cluster, *case)
+        except BaseException as error:
+            error.add_note(f"in the case {case}")
+            raise
+
+    with ThreadPoolExecutor(len(cases)) as threads:
+        for _ in threads.map(run, cases):
+            pass
+
+
+def test_what_goes_by_is_waited_for() -> None:
     """By librdkafka, which asks again; every message is there once, in order."""
-    cluster.answer(request_, error, error)
-    sending = session(cluster)
-    send(sending, *range(20))
-    send(sending, *range(20, 40))
-    assert sending.usable
-    sending.close()
-    assert stored(cluster, 40) == list(range(40))
+
+    def check(cluster: MockCluster, request: int, error: int) -> None:
+        cluster.answer(request, error, error)
+        sending = session(cluster)
+        send(sending, *range(20))
+        send(sending, *range(20, 40))
+        assert sending.usable
+        sending.close()
+        assert stored(cluster, 40) == list(range(40))
+
+    on_clusters(check, GOES_BY)
 
 
 def test_another_leader_is_followed(cluster: MockCluster) -> None:
@@ -82,36 +102,47 @@ def test_another_leader_is_followed(cluster: MockCluster) -> None:
     assert stored(cluster, 3) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("answer", "error", "says"),
-    [
-        (KafkaError.INVALID_RECORD, Rejected, "'shelly_data' does not take it"),
-        (KafkaError.POLICY_VIOLATION, Rejected, "'shelly_data' does not take it"),
-        (KafkaError.INVALID_TIMESTAMP, Rejected, "'shelly_data' does not take it"),
-        (KafkaError.MSG_SIZE_TOO_LARGE, TooLarge, r"max\.message\.bytes"),
-        (KafkaError.RECORD_LIST_TOO_LARGE, TooLarge, r"max\.message\.bytes"),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Unavailable, r"we may not use topic 'shelly_data'"),
-        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, Unavailable, r"we may not do that"),
-        (KafkaError.UNSUPPORTED_COMPRESSION_TYPE, Unavailable, "cannot serve now .*ompression"),
-        (KafkaError.INVALID_REQUIRED_ACKS, Unavailable, "cannot serve now"),
-    ],
-)
+ANSWERS = [
+    (KafkaError.INVALID_RECORD, Rejected, "'shelly_data' does not take it"),
+    (KafkaError.POLICY_VIOLATION, Rejected, "'shelly_data' does not take it"),
+    (KafkaError.INVALID_TIMESTAMP, Rejected, "'shelly_data' does not take it"),
+    (KafkaError.MSG_SIZE_TOO_LARGE, TooLarge, r"max\.message\.bytes"),
+    (KafkaError.RECORD_LIST_TOO_LARGE, TooLarge, r"max\.message\.bytes"),
+    (KafkaError.TOPIC_AUTHORIZATION_FAILED, Unavailable, r"we may not use topic 'shelly_data'"),
+    (KafkaError.CLUSTER_AUTHORIZATION_FAILED, Unavailable, r"we may not do that"),
+    (KafkaError.UNSUPPORTED_COMPRESSION_TYPE, Unavailable, "cannot serve now .*ompression"),
+    (KafkaError.INVALID_REQUIRED_ACKS, Unavailable, "cannot serve now"),
+]
+
+
 @pytest.mark.parametrize("order", ["live_first", "strict"])
-def test_each_answer_means_what_it_must(
-    cluster: MockCluster, answer: int, error: type[Unavailable | Rejected | TooLarge], says: str, order: str
-) -> None:
+def test_each_answer_means_what_it_must(order: str) -> None:
     """Who must act is decided by it; only a time that is not taken is certain to be the data's."""
-    cluster.answer(PRODUCE, answer)
-    sending = session(cluster, order=order)
-    with pytest.raises(error, match=says) as caught:
-        send(sending, 1)
-    assert getattr(caught.value, "certain", False) == (answer == KafkaError.INVALID_TIMESTAMP)
-    assert not getattr(caught.value, "accepted", ())
+
+    def check(cluster: MockCluster, answer: int, error: type[Unavailable | Rejected | TooLarge], says: str) -> None:
+        cluster.answer(PRODUCE, answer)
+        sending, again = session(cluster, order=order), session(cluster)
+        with pytest.raises(error, match=says) as caught:
+            send(sending, 1)
+        assert getattr(caught.value, "certain", False) == (answer == KafkaError.INVALID_TIMESTAMP)
+        assert not getattr(caught.value, "accepted", ())
+        sending.close()
+        send(again, 1)
+        again.close()
+        assert stored(cluster, 1) == [1]
+
+    on_clusters(check, ANSWERS)
+
+
+def test_a_topic_that_says_nothing_is_told_apart(cluster: MockCluster) -> None:
+    """Nobody leads its partition: what was sent to another is there, and need not be sent again and again."""
+    cluster.lead(-1)
+    sending = session(cluster, timeout="1s")
+    message = Messages("house-1", "journal").message(entry(1))
+    with pytest.raises(TopicError, match="confirmed nothing for 1 s") as caught:
+        sending.send([(1, "another", message), (2, TOPIC, message)], threading.Event())
+    assert caught.value.topics == {TOPIC}
     sending.close()
-    again = session(cluster)
-    send(again, 1)
-    again.close()
-    assert stored(cluster, 1) == [1]
 
 
 def test_a_producer_that_may_not_be_one_is_lost(cluster: MockCluster) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import time
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from edge_energy.config import Kafka as Settings
@@ -20,6 +24,7 @@ from tests.servers import kcat
 from tests.unit.samples import NOON, entry
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from edge_energy.interfaces import Entry
@@ -119,8 +124,87 @@ async def test_looking_ends_at_once(kafka: Kafka) -> None:
             await reading
 
 
-async def test_a_missing_topic_and_a_wrong_password_are_named(kafka: Kafka) -> None:
+@pytest.mark.parametrize("question", ["list_topics", "get_watermark_offsets", "consume"])
+async def test_a_reader_who_leaves_holds_up_nobody(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    """The appliance switches relays in the same loop, while the thread still waits for a broker that hangs.
+
+    Nothing is closed beside a question: librdkafka would use what is freed.
+    """
+    monkeypatch.setattr("edge_energy.kafka.client._LONGEST_QUESTION", 1.0)
+    monkeypatch.setattr("edge_energy.kafka.tail._QUESTION", 1.0)
+    hanging = HangingConsumer(kafka, question)
+    monkeypatch.setattr("edge_energy.kafka.tail.Consumer", hanging.make)
+    reading = asyncio.create_task(read(kafka, 1, from_beginning=False))
+    async with asyncio.timeout(10):
+        await hanging.asked.wait()
+        async with longest_standstill() as standstill:
+            reading.cancel()
+            await asyncio.wait([reading])
+            await hanging.closed.wait()
+    assert max(standstill) < 0.2
+    assert not hanging.closed_beside
+
+
+class HangingConsumer:
+    """Makes a consumer whose broker hangs from a question on; tells when that was asked, and when it was closed."""
+
+    def __init__(self, kafka: Kafka, question: str) -> None:
+        self.asked, self.closed = asyncio.Event(), asyncio.Event()
+        self.closed_beside = False
+        self._loop = asyncio.get_running_loop()
+        self._kafka = kafka
+        self._question = question
+        self._asking = False
+
+    def make(self, configuration: dict[str, Any]) -> Any:
+        """Do what `Consumer` does."""
+        consumer = Consumer(configuration)
+        found = Mock(wraps=consumer)
+        getattr(found, self._question).side_effect = partial(self._ask, getattr(consumer, self._question))
+        found.close.side_effect = partial(self._close, consumer)
+        return found
+
+    def _ask(self, ask: Callable[..., object], *arguments: Any, **named: Any) -> object:
+        self._kafka.pause()
+        self._asking = True
+        self._loop.call_soon_threadsafe(self.asked.set)
+        try:
+            return ask(*arguments, **named)
+        finally:
+            self._asking = False
+
+    def _close(self, consumer: Consumer) -> None:
+        self.closed_beside = self._asking
+        consumer.close()
+        self._loop.call_soon_threadsafe(self.closed.set)
+
+
+@asynccontextmanager
+async def longest_standstill() -> AsyncIterator[list[float]]:
+    """Note for how long (s) nothing else could run in the event loop."""
+    found = [0.0]
+
+    async def watch() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            found.append(time.monotonic() - began)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    try:
+        yield found
+    finally:
+        await asyncio.sleep(0.02)  # it has to notice
+        watching.cancel()
+
+
+async def test_a_missing_topic_and_a_wrong_password_are_named(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """As everywhere."""
+    monkeypatch.setattr("edge_energy.kafka.client.PATIENCE", 0.2)
+    monkeypatch.setattr("edge_energy.kafka.client._LONGEST_QUESTION", 0.5)
     with pytest.raises(Unavailable, match=r"no topic 'nowhere'.*create-topics.*\[kafka\] incidents_topic"):
         await read(kafka, 1, incidents_topic="nowhere")
     login: dict[str, Any] = {"brokers": kafka.sasl_brokers, "tls": True, "ca_file": str(kafka.certificates.ca)}

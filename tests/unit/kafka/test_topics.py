@@ -70,8 +70,10 @@ async def test_who_may_not_create_is_named(kafka: Kafka) -> None:
     assert {outcome for _, outcome in found} == {"exists"}
 
 
-async def test_a_wrong_password_is_named_soon(kafka: Kafka) -> None:
+async def test_a_wrong_password_is_named_soon(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by the sink; and a cluster that is away after the timeout."""
+    monkeypatch.setattr("edge_energy.kafka.client.PATIENCE", 0.2)
+    monkeypatch.setattr("edge_energy.kafka.client._LONGEST_QUESTION", 0.5)
     login = {"brokers": kafka.sasl_brokers, "tls": True, "ca_file": str(kafka.certificates.ca)}
     wrong = settings(kafka, **login, username=kafka.user, password="wrong")
     async with asyncio.timeout(10):

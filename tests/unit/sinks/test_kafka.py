@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from edge_energy.config import Kafka as Settings
 from edge_energy.errors import Rejected, TooLarge, Unavailable
-from edge_energy.interfaces import APPLIANCE, COMMAND, INCIDENT
+from edge_energy.interfaces import APPLIANCE, COMMAND, INCIDENT, READING
 from edge_energy.kafka.session import Session
 from edge_energy.messages import Messages
 from edge_energy.sinks.kafka import KafkaSink
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 SOON = 8.0
 """Seconds within which a wrong setting is named, with a `timeout` of a minute."""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe sooner that a setting is wrong; tests without it hold us to `SOON` with what users wait."""
+    monkeypatch.setattr("edge_energy.kafka.client.PATIENCE", 0.2)
+    monkeypatch.setattr("edge_energy.kafka.session._PROPAGATION", 200)
 
 
 def sink(kafka: Kafka, **settings: Any) -> KafkaSink:
@@ -154,11 +162,11 @@ def murmur2(data: bytes) -> int:
 # -- who we are ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"])
-async def test_a_password_opens(kafka: Kafka, mechanism: str) -> None:
+async def test_a_password_opens(kafka: Kafka) -> None:
     """Each mechanism, over TLS."""
-    await write(secure(kafka, mechanism=mechanism), entry(1))
-    assert positions(readings(kafka)) == [1]
+    mechanisms = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+    await asyncio.gather(*[write(secure(kafka, mechanism=each), entry(n)) for n, each in enumerate(mechanisms)])
+    assert sorted(positions(readings(kafka))) == [0, 1, 2]
 
 
 async def test_a_certificate_opens(kafka: Kafka) -> None:
@@ -167,21 +175,25 @@ async def test_a_certificate_opens(kafka: Kafka) -> None:
     assert positions(readings(kafka)) == [1]
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
-@pytest.mark.parametrize("wrong", ["username", "password"])
-async def test_a_wrong_password_is_named_soon(
-    kafka: Kafka, mechanism: str, wrong: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("impatient")
+async def test_a_wrong_password_is_named_soon(kafka: Kafka, capfd: pytest.CaptureFixture[str]) -> None:
     """Not after the timeout of a minute; nothing that is secret is shown, and librdkafka writes nothing itself."""
-    async with asyncio.timeout(SOON):
+
+    async def attempt(mechanism: str, wrong: str) -> str:
         with pytest.raises(Unavailable, match=r"correct \[kafka\] username or password") as caught:
             await write(secure(kafka, **{"mechanism": mechanism, wrong: "not-the-right-one"}), entry(1))
-    assert kafka.sasl_brokers in str(caught.value)
-    shown = str(caught.value) + "".join(capfd.readouterr())
+        return str(caught.value)
+
+    cases = itertools.product(("SCRAM-SHA-512", "PLAIN"), ("username", "password"))
+    async with asyncio.timeout(SOON):
+        errors = await asyncio.gather(*[attempt(*case) for case in cases])
+    assert all(kafka.sasl_brokers in error for error in errors)
+    shown = "".join([*errors, *capfd.readouterr()])
     assert kafka.password not in shown
     assert "not-the-right-one" not in shown
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_certificate_that_we_do_not_trust_is_named_soon(kafka: Kafka, tmp_path: Path) -> None:
     """Somebody between us and the broker must not read the house."""
     other = make_certificates(tmp_path / "other")
@@ -191,6 +203,7 @@ async def test_a_certificate_that_we_do_not_trust_is_named_soon(kafka: Kafka, tm
     assert readings(kafka) == []
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_certificate_that_they_want_is_named_soon(kafka: Kafka) -> None:
     """The broker ends the handshake."""
     async with asyncio.timeout(SOON):
@@ -208,12 +221,15 @@ async def test_a_file_that_is_no_certificate_is_named(kafka: Kafka, tmp_path: Pa
 
 async def test_tls_and_none_do_not_meet(kafka: Kafka) -> None:
     """Either way round: which broker, and that it may be encryption."""
-    for other in (
-        sink(kafka, brokers=kafka.mtls_brokers, timeout="2s"),
-        with_certificate(kafka, brokers=kafka.brokers, timeout="2s"),
-    ):
+
+    async def attempt(other: KafkaSink) -> None:
         with pytest.raises(Unavailable, match=r"cannot reach 127.0.0.1:\d+.*\[kafka\] tls and username"):
             await write(other, entry(1))
+
+    await asyncio.gather(
+        attempt(sink(kafka, brokers=kafka.mtls_brokers, timeout="1s")),
+        attempt(with_certificate(kafka, brokers=kafka.brokers, timeout="1s")),
+    )
 
 
 async def test_a_listener_that_asks_for_no_password_is_named_soon(kafka: Kafka) -> None:
@@ -226,6 +242,7 @@ async def test_a_listener_that_asks_for_no_password_is_named_soon(kafka: Kafka) 
 # -- what is refused -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_missing_topic_is_named(kafka: Kafka) -> None:
     """With the command that makes it, and the setting."""
     async with asyncio.timeout(SOON):
@@ -252,6 +269,53 @@ async def test_a_topic_that_is_forbidden_is_named(kafka: Kafka) -> None:
             await write(secure(kafka), entry(1))
 
 
+BATCH = [entry(n, kind=INCIDENT if n in (3, 7) else READING) for n in range(10)]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("order", ["live_first", "strict"])
+async def test_a_topic_that_takes_nothing_makes_no_duplicates_in_others(kafka: Kafka, order: str) -> None:
+    """Missing or forbidden, however often a batch is tried, in a sink that is opened anew; others go meanwhile."""
+
+    async def attempts(topics: dict[str, str]) -> KafkaSink:
+        writing = secure(kafka, **topics, order=order)
+        for number in (10, 11):
+            with pytest.raises(Unavailable):
+                await write(writing, *BATCH)
+            await write(writing, entry(number))
+        return writing
+
+    forbidden, missing = kafka.topics, kafka.fresh_topics()
+    missing["incidents_topic"] += "-missing"
+    kafka.forbid_writing(forbidden["incidents_topic"])
+    _, writing = await asyncio.gather(attempts(forbidden), attempts(missing))
+    for topics in (forbidden, missing):
+        found = positions(kcat.read(kafka, topics["readings_topic"]))
+        assert len({*found}) == len(found)
+        assert {10, 11} <= {*found}
+    kafka.create_topic(missing["incidents_topic"])
+    async with asyncio.timeout(30), writing:
+        await writing.write(BATCH)
+        await writing.write(BATCH)  # nothing goes ahead any more
+    assert positions(kcat.read(kafka, missing["incidents_topic"])) == [3, 7, 3, 7]
+    found = positions(kcat.read(kafka, missing["readings_topic"]))
+    assert found[-17:] == [11, *2 * [0, 1, 2, 4, 5, 6, 8, 9]]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_went_ahead_was_accepted_whatever_becomes_of_the_rest(kafka: Kafka) -> None:
+    """Or it would arrive again behind what followed it."""
+    name = kafka.topics["incidents_topic"] + "-later"
+    async with asyncio.timeout(30), sink(kafka, incidents_topic=name) as writing:
+        with pytest.raises(Unavailable):
+            await writing.write([entry(1, kind=INCIDENT)])
+        kafka.create_topic(name)
+        with pytest.raises(Rejected) as caught:
+            await writing.write([entry(0), entry(1, kind=INCIDENT), entry(2, kind=INCIDENT), entry(3, body=HUGE)])
+    assert caught.value.accepted == {0, 1, 2}
+    assert positions(kcat.read(kafka, name)) == [1, 2]
+
+
 async def test_a_user_who_may_not_write_is_named(kafka: Kafka) -> None:
     """Neither to the cluster as a producer, nor to the topics."""
     async with asyncio.timeout(SOON):
@@ -274,20 +338,23 @@ async def test_a_record_that_no_topic_takes_is_refused_for_good(kafka: Kafka) ->
     assert positions(readings(kafka)) == [1, 3, 4]
 
 
-@pytest.mark.parametrize("order", ["live_first", "strict"])
-async def test_a_topic_that_takes_less_says_too_large(kafka: Kafka, order: str) -> None:
+async def test_a_topic_that_takes_less_says_too_large(kafka: Kafka) -> None:
     """What it took is known; sent again in smaller batches, all but the large one arrive, in order where strict."""
-    name = kafka.create_topic(kafka.topics["readings_topic"] + "-small", max_message_bytes=3_000)
+    await asyncio.gather(one_is_too_large(kafka, "live_first"), one_is_too_large(kafka, "strict"))
+
+
+async def one_is_too_large(kafka: Kafka, order: str) -> None:
+    name = kafka.create_topic(f"{kafka.topics['readings_topic']}-{order}", max_message_bytes=3_000)
     incompressible = {"text": "".join(chr(48 + (n * n * 7919 + n // 3) % 75) for n in range(9_000))}
-    pending = [entry(n, body=incompressible if n == 50 else {"power": 1.0}) for n in range(100)]
+    pending = [entry(n, body=incompressible if n == 3 else {"power": 1.0}) for n in range(8)]
     async with asyncio.timeout(60), sink(kafka, order=order, readings_topic=name, compression="none") as writing:
         await writing.write([entry(1000)])
         alone = await halves(writing, pending)
-    assert [e.position for e in alone] == [50]
+    assert [e.position for e in alone] == [3]
     found = positions(kcat.read(kafka, name))
-    assert sorted(found) == [n for n in [*range(100), 1000] if n != 50]
+    assert sorted(found) == [0, 1, 2, 4, 5, 6, 7, 1000]
     if order == "strict":
-        assert found == [1000, *(n for n in range(100) if n != 50)]
+        assert found == [1000, 0, 1, 2, 4, 5, 6, 7]
 
 
 async def halves(sink: KafkaSink, entries: list[Entry]) -> list[Entry]:
@@ -314,10 +381,9 @@ async def test_a_time_that_the_topic_does_not_take_is_refused_for_good(kafka: Ka
         with pytest.raises(Rejected, match=r"(?i)timestamp") as caught:
             await writing.write([entry(1, time=NOON - 10**7 * SECOND)])
         assert caught.value.certain
-        assert [
-            e.position for e in await halves(writing, [entry(n, time=now - (n == 5) * 10**16) for n in range(9)])
-        ] == [5]
-    assert sorted(positions(kcat.read(kafka, name))) == [0, 1, 2, 3, 4, 6, 7, 8]
+        alone = await halves(writing, [entry(n, time=now - (n == 2) * 10**16) for n in range(4)])
+        assert [e.position for e in alone] == [2]
+    assert sorted(positions(kcat.read(kafka, name))) == [0, 1, 3]
 
 
 # -- a broker that is away -----------------------------------------------------------------------------------
@@ -325,10 +391,12 @@ async def test_a_time_that_the_topic_does_not_take_is_refused_for_good(kafka: Ka
 
 async def test_nobody_there_names_the_broker(kafka: Kafka) -> None:
     """Refused, and unknown."""
-    nobody = f"127.0.0.1:{free_port()}"
-    for brokers, reason in ((nobody, "refused"), ("nowhere.invalid:9092", "resolve")):
+
+    async def attempt(brokers: str, reason: str) -> None:
         with pytest.raises(Unavailable, match=f"cannot reach {brokers}: .*{reason}"):
             await write(sink(kafka, brokers=brokers, timeout="1s"), entry(1))
+
+    await asyncio.gather(attempt(f"127.0.0.1:{free_port()}", "refused"), attempt("nowhere.invalid:9092", "resolve"))
 
 
 async def test_an_outage_within_the_timeout_is_bridged(kafka: Kafka) -> None:
@@ -338,7 +406,7 @@ async def test_an_outage_within_the_timeout_is_bridged(kafka: Kafka) -> None:
             await writing.write(some(10))
             proxy.refuse()
             pending = asyncio.create_task(writing.write([entry(n) for n in range(10, 20)]))
-            await asyncio.wait([pending], timeout=3)
+            await asyncio.wait([pending], timeout=1.5)  # so long until its attempts are as rare as they get
             assert not pending.done()
             proxy.ok()
             async with asyncio.timeout(2.5):
@@ -433,7 +501,7 @@ async def test_complaints_do_not_pile_up_while_nothing_is_written(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Librdkafka keeps them until somebody listens; the session goes on when the broker is back."""
-    monkeypatch.setattr("edge_energy.sinks.kafka._LISTEN", 0.05)
+    monkeypatch.setattr("edge_energy.kafka.line._LISTEN", 0.05)
     heard = asyncio.Event()
     loop = asyncio.get_running_loop()
     listen = Session.listen
