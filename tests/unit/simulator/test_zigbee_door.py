@@ -188,7 +188,7 @@ def test_the_whole_over_a_broker(mosquitto: Callable[..., Mosquitto], tmp_path: 
     """What a test does through `SimulatedZigbee` is carried out when it returns; a restart forgets it."""
     broker = mosquitto()
     with SimulatedZigbee(tmp_path, broker.port) as zigbee:
-        assert DESK in list(zigbee)
+        wait_until(lambda: DESK in list(zigbee))  # they tell one after the other
         zigbee.load(DESK, 1500)
         wait_until(lambda: zigbee.truth(DESK)["power"] == 1500)
         assert zigbee.weld(DESK, True)["welded"]
