@@ -61,7 +61,7 @@ def measure(around: Surroundings, options: Options) -> Iterator[Figure]:
         yield Figure(NAME, "catching up, CPU s per 10,000", f"{median(cpus):.3f}")
         peak = _everything(around, kafka, pubsub, options.messages)
         yield at_most(NAME, "peak RSS, InfluxDB, Kafka and Pub/Sub catching up, MB", peak / 1e6, 140)
-        yield from _fleet(around, kafka, 30 if options.quick else 120)
+        yield from _fleet(around, kafka, 30 if options.quick else 60)
 
 
 def _bare(kafka: Kafka, count: int, *options: str) -> dict[str, float]:
