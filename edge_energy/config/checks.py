@@ -48,8 +48,9 @@ def conflicts(sources: Sources) -> Iterator[tuple[Location, str]]:
 
 
 def _forwarding(sources: Sources) -> Iterator[tuple[Location, str]]:
-    for name in ("influxdb", "kafka", "pubsub"):
-        if sources.get((name, "order")) == "strict" and sources.get((name, "replay_rate")) is not None:
+    for name, order in (("influxdb", "strict"), ("kafka", "live_first"), ("pubsub", "live_first")):
+        rate = sources.get((name, "replay_rate"))
+        if (sources.get((name, "order")) or order) == "strict" and rate not in (None, 0, "0"):
             text = 'expected only with order = "live_first": in strict order what is new waits for what is old'
             yield (name, "replay_rate"), text
     wants = {key: _true(sources.get(("cloud", key))) for key in ("allow_commands", "publish_commands")}

@@ -30,8 +30,12 @@ class Forwarding(Table):
 
 
 class Influxdb(Forwarding):
-    """The InfluxDB 2 server that gets every reading."""
+    """The InfluxDB 2 server that gets every reading, in its order unless something else is set.
 
+    InfluxDB 2.7 returns points twice, until it has compacted its files, where older ones came after newer ones.
+    """
+
+    order: Literal["strict", "live_first"] = kinds.choice("strict", _ORDER)
     url: kinds.Url = kinds.text(
         "http://127.0.0.1:8086", 'an address like "http://127.0.0.1:8086", without user name, ? and #'
     )

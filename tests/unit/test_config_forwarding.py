@@ -105,6 +105,7 @@ MISTAKES = {
     f"{KAFKA}replay_rate = -1": "expected a number of entries a second from 0 to 1000000",
     f'{KAFKA}order = "random"': 'expected "live_first" or "strict"',
     f'{KAFKA}order = "strict"\nreplay_rate = 5': 'kafka.replay_rate: expected only with order = "live_first"',
+    '[influxdb]\ntoken = "t"\nreplay_rate = 5': 'influxdb.replay_rate: expected only with order = "live_first"',
     "[pubsub]": "pubsub.project: missing; expected the id of a Google Cloud project",
     '[pubsub]\nproject = "My Project"': "expected the id of a Google Cloud project",
     f"{PUBSUB}batch_size = 1001": "expected a whole number from 1 to 1000",
