@@ -49,33 +49,34 @@ class KafkaSink:
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """Write a batch; returns when the brokers have confirmed every message."""
-        ahead: dict[str, Entry] = {}
-        rest = []
-        for entry in entries:
-            if not entry.body:
-                continue  # what one without values says is nothing
-            topic = self._topic(entry)
-            if topic in self._doubtful and topic not in ahead:
-                ahead[topic] = entry
-            else:
-                rest.append(entry)
+        ahead = self._ahead(entries) if self._doubtful else {}
+        gone = {entry.position for entry in ahead.values()}
+        rest = [entry for entry in entries if entry.body and entry.position not in gone]
         await self._send(ahead.values())
+        self._doubtful -= ahead.keys()
         try:
             await self._send(rest)
         except (Rejected, TooLarge) as error:
-            error.accepted = {*error.accepted, *(entry.position for entry in ahead.values())}
+            error.accepted = {*error.accepted, *gone}
             raise
+
+    def _ahead(self, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """Return the first entry of each topic in doubt."""
+        found: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.body and (topic := self._topic(entry)) in self._doubtful:
+                found.setdefault(topic, entry)
+        return found
 
     async def _send(self, entries: Collection[Entry]) -> None:
         if not entries:
             return
-        topics = {self._topic(entry) for entry in entries}
         try:
             await self._line.send(self._addressed(entries))
         except TopicError as error:
-            self._doubtful = self._doubtful - topics | error.topics
+            # What is not named has taken its messages: sent ahead again and again, they would arrive as often.
+            self._doubtful = self._doubtful - {self._topic(entry) for entry in entries} | error.topics
             raise
-        self._doubtful -= topics
 
     def _addressed(self, entries: Collection[Entry]) -> Iterator[tuple[int, str, Message]]:
         """Yield position, topic and message of each entry."""
