@@ -12,8 +12,11 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from edge_energy.config import kinds, values
 from edge_energy.config.sources import DEFAULT_ID
 from edge_energy.config.table import Table, pem_file
+from edge_energy.interfaces import APPLIANCE, COMMAND, INCIDENT, READING
 
 SEND_COMMAND = "send_command"
+_SETTINGS = {READING: "readings_topic", COMMAND: "commands_topic", INCIDENT: "incidents_topic"}
+"""The settings that name the topics of kinds of entries; those of all others go where those of the appliance go."""
 _ORDER = "live_first"
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 _TOPIC_WORDS = "1 to 249 letters, digits, . _ -"
@@ -61,7 +64,32 @@ class Influxdb(Forwarding):
         return not values.loopback(urlsplit(self.url).hostname or "") if self.gzip is None else self.gzip
 
 
-class Kafka(Forwarding):
+class Topics(Forwarding):
+    """A far side with a topic for each kind of entry, and one by which commands come; each says what names may be."""
+
+    readings_topic: str = "shelly_data"
+    commands_topic: str = "commands"
+    incidents_topic: str = "incidents"
+    appliance_topic: str = "appliance"
+    send_command_topic: str = SEND_COMMAND
+
+    def topic(self, kind: str) -> str:
+        """Return where entries of a kind go."""
+        name: str = getattr(self, _SETTINGS.get(kind, "appliance_topic"))
+        return name
+
+    def topics(self, *, commands: bool = False) -> list[str]:
+        """Return where entries go, each topic once, and where commands come from if they are wanted."""
+        found = [self.topic(kind) for kind in (READING, COMMAND, INCIDENT, APPLIANCE)]
+        return list(dict.fromkeys([*found, self.send_command_topic] if commands else found))
+
+    def topic_setting(self, topic: str | None) -> str:
+        """Return the name of the setting that names a topic."""
+        names = (*_SETTINGS.values(), "appliance_topic", "send_command_topic")
+        return next((name for name in names if getattr(self, name) == topic), "readings_topic")
+
+
+class Kafka(Topics):
     """The Kafka cluster that gets every entry."""
 
     brokers: kinds.Brokers = kinds.text(..., 'host names with ports, like "kafka1:9092, kafka2:9092"')
@@ -101,7 +129,7 @@ class Kafka(Forwarding):
         return value
 
 
-class Pubsub(Forwarding):
+class Pubsub(Topics):
     """The Google Cloud project whose Pub/Sub topics get every entry."""
 
     project: str = Field(

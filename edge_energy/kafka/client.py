@@ -206,7 +206,7 @@ def _advice(error: KafkaError, settings: Kafka, topic: str | None) -> str:
     if name.endswith("_AUTHORIZATION_FAILED"):
         we = "we" if settings.username is None else f"user {settings.username!r}"
         what, correct = {
-            "TOPIC_AUTHORIZATION_FAILED": (f"use topic {topic!r}", _setting(settings, topic)),
+            "TOPIC_AUTHORIZATION_FAILED": (f"use topic {topic!r}", settings.topic_setting(topic)),
             "GROUP_AUTHORIZATION_FAILED": (f"read as group {settings.group!r}", "group"),
         }.get(name, ("do that", "username"))
         return f"{we} may not {what}: allow it, or correct [kafka] {correct}"
@@ -230,10 +230,4 @@ def _is_about_certificates(error: KafkaError) -> bool:
 
 def _no_topic(settings: Kafka, topic: str | None) -> str:
     create = "`edge-energy forward create-topics` makes it"
-    return f"it has no topic {topic!r}: {create}, or correct [kafka] {_setting(settings, topic)}"
-
-
-def _setting(settings: Kafka, topic: str | None) -> str:
-    """Return the name of the setting that says this topic."""
-    names = ("readings_topic", "commands_topic", "incidents_topic", "appliance_topic", "send_command_topic")
-    return next((name for name in names if getattr(settings, name) == topic), "readings_topic")
+    return f"it has no topic {topic!r}: {create}, or correct [kafka] {settings.topic_setting(topic)}"

@@ -14,7 +14,6 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from edge_energy.kafka.client import Trouble, close, configuration, explain, explained, known_topics, missing
-from edge_energy.kafka.topics import topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -71,7 +70,7 @@ def _configuration(settings: Kafka, trouble: Trouble) -> dict[str, Any]:
 
 def _partitions(known: dict[str, list[int]], settings: Kafka) -> list[TopicPartition]:
     found = []
-    for topic in topics(settings):
+    for topic in settings.topics():
         if topic not in known:
             raise missing(settings, topic)
         found += [TopicPartition(topic, number, OFFSET_BEGINNING) for number in known[topic]]

@@ -24,7 +24,7 @@ async def create_topics(
     Returns each topic with "created" or "exists"; those that exist stay as they are. `commands` adds the topic
     from which commands are taken. Raises `Unavailable`.
     """
-    wanted = dict.fromkeys(topics(settings, commands=commands), 1) | {settings.readings_topic: partitions}
+    wanted = dict.fromkeys(settings.topics(commands=commands), 1) | {settings.readings_topic: partitions}
     trouble = Trouble()
     with explained(settings):
         admin = AdminClient(configuration(settings, "edge-energy-create-topics") | {"error_cb": trouble})
@@ -32,12 +32,6 @@ async def create_topics(
     missing = [NewTopic(name, count, replication) for name, count in wanted.items() if name not in known]
     made = admin.create_topics(missing, request_timeout=settings.timeout) if missing else {}
     return [(name, await _outcome(made[name], settings, name) if name in made else "exists") for name in wanted]
-
-
-def topics(settings: Kafka, *, commands: bool = False) -> list[str]:
-    """Return the topics that the appliance writes to, each once, and the one it reads commands from."""
-    found = [settings.readings_topic, settings.commands_topic, settings.incidents_topic, settings.appliance_topic]
-    return list(dict.fromkeys([*found, settings.send_command_topic] if commands else found))
 
 
 async def _outcome(made: Future[None], settings: Kafka, name: str) -> str:

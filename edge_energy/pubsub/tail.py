@@ -16,7 +16,6 @@ from google.pubsub_v1.types import ExpirationPolicy, SeekRequest, Subscription
 from edge_energy.errors import Unavailable
 from edge_energy.pubsub.client import publisher, subscriber, subscription_path, topic_path
 from edge_energy.pubsub.explain import explain
-from edge_energy.pubsub.topics import kinds_topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -42,7 +41,7 @@ async def tail(settings: Pubsub, *, from_beginning: bool) -> AsyncGenerator[dict
     `Unavailable`. To be closed with `contextlib.aclosing`, which removes the subscriptions; what is left of them in
     spite of that goes after a day.
     """
-    topics = list(dict.fromkeys(kinds_topics(settings)))
+    topics = settings.topics()
     since = await _kept(settings, topics) if from_beginning else {}
     async with await subscriber(settings) as client, _subscribed(client, settings, topics, since) as subscriptions:
         pulls = {asyncio.create_task(_pull(client, settings, name)): name for name in subscriptions}

@@ -28,10 +28,9 @@ async def create_topics(settings: Pubsub, *, commands: bool) -> list[tuple[str, 
     Returns what was "created" and what "exists", which is left alone. Raises `Unavailable`, also where our
     subscription is one to another topic.
     """
-    names = kinds_topics(settings) + ([settings.send_command_topic] if commands else [])
     async with await publisher(settings) as client:
         found = []
-        for name in dict.fromkeys(names):
+        for name in settings.topics(commands=commands):
             topic = Topic(name=topic_path(settings, name))
             call = client.create_topic(topic, retry=None, timeout=settings.timeout)
             found.append((name, await _made(call, settings)))
@@ -41,11 +40,6 @@ async def create_topics(settings: Pubsub, *, commands: bool) -> list[tuple[str, 
             found.append((settings.send_command_subscription, await _made(call, settings)))
             await _look(client, settings)
     return found
-
-
-def kinds_topics(settings: Pubsub) -> list[str]:
-    """Return the topics that entries go to."""
-    return [settings.readings_topic, settings.commands_topic, settings.incidents_topic, settings.appliance_topic]
 
 
 def _subscription(settings: Pubsub) -> Subscription:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from edge_energy.errors import Rejected, TooLarge
-from edge_energy.interfaces import COMMAND, INCIDENT, READING
 from edge_energy.kafka.line import Line
 from edge_energy.kafka.session import TopicError
 
@@ -32,11 +31,6 @@ class KafkaSink:
         self._settings = settings
         self._messages = messages
         self._client_id = client_id
-        self._topics = {
-            READING: settings.readings_topic,
-            COMMAND: settings.commands_topic,
-            INCIDENT: settings.incidents_topic,
-        }
         self._doubtful: set[str] = set()
         self._line: Line
 
@@ -64,7 +58,7 @@ class KafkaSink:
         """Return the first entry of each topic in doubt."""
         found: dict[str, Entry] = {}
         for entry in entries:
-            if entry.body and (topic := self._topic(entry)) in self._doubtful:
+            if entry.body and (topic := self._settings.topic(entry.kind)) in self._doubtful:
                 found.setdefault(topic, entry)
         return found
 
@@ -75,13 +69,10 @@ class KafkaSink:
             await self._line.send(self._addressed(entries))
         except TopicError as error:
             # What is not named has taken its messages: sent ahead again and again, they would arrive as often.
-            self._doubtful = self._doubtful - {self._topic(entry) for entry in entries} | error.topics
+            self._doubtful = self._doubtful - {self._settings.topic(entry.kind) for entry in entries} | error.topics
             raise
 
     def _addressed(self, entries: Collection[Entry]) -> Iterator[tuple[int, str, Message]]:
         """Yield position, topic and message of each entry."""
         for entry in entries:
-            yield entry.position, self._topic(entry), self._messages.message(entry)
-
-    def _topic(self, entry: Entry) -> str:
-        return self._topics.get(entry.kind, self._settings.appliance_topic)
+            yield entry.position, self._settings.topic(entry.kind), self._messages.message(entry)

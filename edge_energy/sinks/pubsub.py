@@ -8,7 +8,6 @@ from google.api_core.exceptions import GoogleAPICallError, InvalidArgument
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from edge_energy.errors import Rejected, Unavailable
-from edge_energy.interfaces import APPLIANCE, COMMAND, INCIDENT, READING
 from edge_energy.pubsub.body import with_more
 from edge_energy.pubsub.client import publisher, topic_path
 from edge_energy.pubsub.explain import explain
@@ -53,12 +52,6 @@ class PubsubSink:
         self.batch_age = settings.batch_age
         self._settings = settings
         self._messages = messages
-        self._topics = {
-            READING: settings.readings_topic,
-            COMMAND: settings.commands_topic,
-            INCIDENT: settings.incidents_topic,
-            APPLIANCE: settings.appliance_topic,
-        }
         self._client: PublisherAsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -105,7 +98,7 @@ class PubsubSink:
             if not entry.body:
                 continue
             message = self._messages.message(with_more(entry))
-            topic = self._topics.get(message.kind, self._settings.appliance_topic)
+            topic = self._settings.topic(entry.kind)
             device = found.get((topic, message.key))
             if device is None:
                 device = found[topic, message.key] = Request(topic, [], [])

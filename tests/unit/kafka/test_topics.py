@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from edge_energy.config import Kafka as Settings
 from edge_energy.errors import Unavailable
-from edge_energy.kafka.topics import create_topics, topics
+from edge_energy.kafka.topics import create_topics
 from tests.servers.base import free_port
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ async def test_topics_are_made_once(kafka: Kafka) -> None:
     """Readings with partitions, all others with one; a second time changes nothing, whatever it is told."""
     wanted = settings(kafka)
     made = await create_topics(wanted, partitions=3, replication=1, commands=False)
-    assert made == [(topic, "created") for topic in topics(wanted)]
+    assert made == [(topic, "created") for topic in wanted.topics()]
     again = await create_topics(wanted, partitions=7, replication=1, commands=True)
-    assert again == [*((topic, "exists") for topic in topics(wanted)), (wanted.send_command_topic, "created")]
+    assert again == [*((topic, "exists") for topic in wanted.topics()), (wanted.send_command_topic, "created")]
     found = partitions(kafka)
-    assert {name: found[name] for name in topics(wanted, commands=True)} == {
+    assert {name: found[name] for name in wanted.topics(commands=True)} == {
         wanted.readings_topic: 3,
         wanted.commands_topic: 1,
         wanted.incidents_topic: 1,
