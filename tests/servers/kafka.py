@@ -175,6 +175,7 @@ class Kafka(Server):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            "log.retention.ms": -1,  # 30 s after its start the broker would delete what tests date months ago
         }
 
 
