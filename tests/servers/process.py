@@ -95,10 +95,22 @@ class Process:
     def pause(self) -> None:
         """Freeze it: connections stay open, nothing is answered."""
         self._send(signal.SIGSTOP)
+        # The kernel stops one thread after the other; a busy machine gives some of them time for an answer.
+        wait_until(lambda: not self.running or self._frozen(), what="the freeze")
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
         self._send(signal.SIGCONT)
+
+    def _frozen(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task")
+        if not threads.exists():  # not Linux: nobody can see it
+            return True
+        try:
+            states = {(thread / "stat").read_text().rpartition(") ")[2][0] for thread in threads.iterdir()}
+        except OSError:  # one has just ended
+            return False
+        return states <= set("TZX")
 
     def _send(self, what: signal.Signals) -> None:
         if self._process is not None:
