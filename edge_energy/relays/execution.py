@@ -270,11 +270,10 @@ class Execution:
         unsafe = state.safe is not True
         if command.planned or state.wish is not wish:
             return
-        # What failed must not happen later: what was wished before counts again, or it goes back.
-        if command.on is unsafe:
-            state.wish = before or Wish(not unsafe, Origin.SAFETY, now, reason="switching it failed")
-        elif untried:
+        if untried and (before is not None or state.safe is None or command.on is not unsafe):
             state.wish = before
+        elif command.on is unsafe:  # it must not happen later: what was wished before counts again, or it goes back
+            state.wish = before or Wish(not unsafe, Origin.SAFETY, now, reason="switching it failed")
 
     def _ended(
         self,

@@ -81,6 +81,20 @@ async def test_on_is_refused_when_its_commit_fails(tmp_path: Path, monkeypatch: 
         await home.until(lambda: not home.journal.full)
 
 
+async def test_on_that_a_full_disk_refused_leaves_alone_what_is_to_be_left(tmp_path: Path) -> None:
+    """Nobody touched it, and neither state is safer: nothing is wished of it that was not wished before."""
+    driver = Driver(timer=False, output=True)
+    async with house(tmp_path, settings({"device": HEATER, "safe_state": "leave"}), {HEATER: driver}) as home:
+        home.tell(HEATER, output=True)
+        await home.until(lambda: home.controller.state(HEATER) == "ON")
+        home.journal._writable.clear()
+        refused = await home.switch(HEATER, True, Origin.CLI)
+        home.journal._writable.set()
+        assert refused.verdict is Verdict.REFUSED
+        assert home.controller.report()[0]["wish"] is None
+        assert driver.output
+
+
 @pytest.mark.parametrize("error", [Unavailable("it is away"), NotSwitched("it says yes and does nothing")])
 async def test_what_the_device_does_not_do_has_failed(tmp_path: Path, error: Exception) -> None:
     """With the device's reason; and it is not switched on later, when nobody expects it any more."""
