@@ -303,6 +303,17 @@ async def test_a_topic_that_takes_nothing_makes_no_duplicates_in_others(kafka: K
 
 
 @pytest.mark.usefixtures("impatient")
+async def test_after_an_outage_each_topic_goes_ahead_once(kafka: Kafka) -> None:
+    """All were in doubt: one that takes its messages again does not get them at each attempt for another's sake."""
+    writing = sink(kafka, incidents_topic=kafka.topics["incidents_topic"] + "-missing")
+    writing._doubtful = {writing._settings.topic(kind) for kind in (READING, INCIDENT)}
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await write(writing, *BATCH)
+    assert positions(readings(kafka)) == [0]
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_what_went_ahead_was_accepted_whatever_becomes_of_the_rest(kafka: Kafka) -> None:
     """Or it would arrive again behind what followed it."""
     name = kafka.topics["incidents_topic"] + "-later"
