@@ -322,6 +322,25 @@ async def test_what_no_sink_owes_is_trimmed_once_it_is_old(tmp_path: Path, monke
         assert (journal.counters.trimmed, journal.counters.dropped) == (2_499, 0)
 
 
+async def test_what_any_sink_still_owes_is_not_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them was made first, and however old it is: the others may have delivered it long ago."""
+    monkeypatch.setattr(journal_module, "TRIM_EVERY", 0.0)
+    async with running_journal(tmp_path, keep=0.0) as journal:
+        await journal.anchor("set")
+        sinks = {name: await journal.outbox(name) for name in ("first", "dead", "last")}
+        await journal.record([new_entry(0, uptime=-(10**9))] * 2_500, within=0)
+        for name in ("first", "last"):
+            while (batch := await sinks[name].new.read(1_000)) is not None:
+                sinks[name].confirm(batch)
+        for _ in range(3):
+            await journal.record([], within=0)
+        await journal.ping()
+        assert journal.counters.trimmed == journal.counters.dropped == 0
+        found = await sinks["dead"].new.read(10_000)
+        assert found is not None
+        assert len(found.entries) == 2_500
+
+
 # -- the rest ------------------------------------------------------------------------------------------------
 
 
