@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge_energy.app.parts import Shared
     from edge_energy.config import Settings
     from edge_energy.delivery import Delivery
+    from edge_energy.journal.outbox import SinkOutbox
 
 SINKS = """
 [kafka]
@@ -71,6 +72,7 @@ async def test_each_sink_has_the_order_and_the_pace_of_its_table(tmp_path: Path)
         "kafka": 7,
         "pubsub": 7,
     }
+    assert {name for name, each in found.items() if cast("SinkOutbox", each._outbox)._strict} == {"influxdb"}
     strict = SINKS.replace("[pubsub]", 'order = "strict"\n[pubsub]')
     found = await deliveries(tmp_path, settings(tmp_path, strict, "house-2"))
     assert found["kafka"].replay_rate == 0
