@@ -8,13 +8,13 @@ DEPENDENCIES := .venv/.dependencies
 PROJECT := .venv/.project
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--custom-compile-command "make lock" pyproject.toml
+	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test torture lint format bench servers lock clean
+.PHONY: help simulate test torture test-arm64 lint format bench servers lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 simulate: $(PROJECT) ## run the appliance with a simulated house; options in ARGS="..."
 	@$(BIN)/edge-energy simulate $(ARGS)
@@ -29,6 +29,9 @@ endif
 
 torture: servers ## run the long versions of the acceptance tests: 200 kills, longer outages, a welded contact
 	@LONG_TESTS=1 $(BIN)/python -m pytest tests/acceptance
+
+test-arm64: servers ## install the appliance on an emulated 64-bit ARM machine: a quarter of an hour, as root
+	@ARM64_TESTS=1 $(BIN)/python -m pytest tests/appliance/test_arm64.py
 
 lint: $(PROJECT) ## check style, format and types
 	@$(BIN)/ruff check
@@ -47,12 +50,13 @@ servers: $(PROJECT) ## bring the real servers of the tests: packages, or built i
 
 lock: $(DEPENDENCIES) ## resolve every dependency anew into config/lock/
 	@# All files take their versions from one resolution.
-	$(COMPILE) --upgrade --all-extras --group dev --output-file .venv/all.txt
-	$(COMPILE) --constraint .venv/all.txt --output-file config/lock/appliance.txt
+	$(COMPILE) pyproject.toml --upgrade --all-extras --group dev --output-file .venv/all.txt
+	$(COMPILE) pyproject.toml --constraint .venv/all.txt --output-file config/lock/appliance.txt
+	$(COMPILE) --constraint .venv/all.txt --group build --output-file config/lock/build.txt
 	for extra in simulation kafka pubsub zigbee; do \
-		$(COMPILE) --constraint .venv/all.txt --extra $$extra --output-file config/lock/$$extra.txt || exit; \
+		$(COMPILE) pyproject.toml --constraint .venv/all.txt --extra $$extra --output-file config/lock/$$extra.txt || exit; \
 	done
-	$(COMPILE) --constraint .venv/all.txt --extra simulation --extra kafka --extra pubsub --group dev \
+	$(COMPILE) pyproject.toml --constraint .venv/all.txt --extra simulation --extra kafka --extra pubsub --group dev \
 		--output-file config/lock/dev.txt
 
 clean: ## remove what was made here; the servers' cache stays

@@ -82,6 +82,7 @@ class Status:
             "commands": [self._source(inbox) for inbox in self.inboxes],
             "sinks": [await self.sink(delivery) for delivery in self.deliveries],
             "journal": await self.journal(),
+            "defects": {each.component.name: each.defect for each in self.supervisors if each.defect},
         }
 
     def _component(self, component: Component) -> dict[str, Any]:

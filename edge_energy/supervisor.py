@@ -39,6 +39,8 @@ class Supervisor:
         self._longest_wait = longest_wait
         self.outage: Outage | None = None
         self.last_error: str | None = None
+        self.defect: str | None = None
+        """The last error that only a programmer can mend."""
 
     async def run(self) -> None:
         """Run the component, again and again. Ends with what the process cannot live with, and when cancelled."""
@@ -64,7 +66,8 @@ class Supervisor:
             raise
         except Exception as error:
             log.exception("a defect stopped a component; it is started again", component=self.component.name)
-            self._failed(f"{type(error).__name__}: {error}")
+            self.defect = f"{type(error).__name__}: {error}"
+            self._failed(self.defect)
         else:
             self._failed("ended by itself")
         return 0

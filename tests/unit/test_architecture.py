@@ -20,7 +20,7 @@ PACKAGE = "edge_energy"
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("simulation", "embedded_broker"),
+    ("simulation", "embedded_broker", "doctor", "upkeep", "setup"),
     ("app",),
     ("api", "cloud"),
     ("status",),

@@ -1,0 +1,1 @@
+"""`edge-energy doctor`: looks at all that the appliance needs, and says what is wrong, why, and what to type."""

@@ -1,0 +1,89 @@
+"""Files and directories: finding them without following links, whose they are, and when they are on the disk."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from edge_energy.upkeep.errors import NotDone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SERVICE = "edge-energy"
+"""The user and the group that the daemon runs as, and the name of its unit."""
+
+
+def regular(directory: Path, *, deep: bool = False, without: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield the files of a directory, in order, and no links: whoever may write there must not have others read.
+
+    `deep` goes into the directories in it, but for those whose names begin as one of `without`.
+    """
+    try:
+        found = sorted(directory.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NotDone(f"{directory} cannot be read ({error.strerror}): run this as root (sudo)") from None
+    for path in found:
+        kind = path.lstat().st_mode
+        if stat.S_ISREG(kind):
+            yield path
+        elif deep and stat.S_ISDIR(kind) and not path.name.startswith(without):
+            yield from regular(path, deep=True)
+
+
+def owner_of(path: Path) -> tuple[int, int]:
+    """Return user and group of a file or directory, as numbers."""
+    found = path.stat()
+    return found.st_uid, found.st_gid
+
+
+def service_owner() -> tuple[int, int]:
+    """Return user and group of the daemon; ours where this is no appliance, or we may not give anything away."""
+    with suppress(KeyError):
+        if os.geteuid() == 0:
+            return pwd.getpwnam(SERVICE).pw_uid, grp.getgrnam(SERVICE).gr_gid
+    return os.geteuid(), os.getegid()
+
+
+def owner_named(text: str) -> tuple[int, int]:
+    """Return the numbers of `user:group`; those of root where this machine does not know them, or of ourselves."""
+    user, _, group = text.partition(":")
+    with suppress(KeyError):
+        if os.geteuid() == 0:
+            return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    return os.geteuid(), os.getegid()
+
+
+def name_owner(found: os.stat_result) -> str:
+    """Return `user:group` of a file, or nothing where they have no names."""
+    with suppress(KeyError):
+        return f"{pwd.getpwuid(found.st_uid).pw_name}:{grp.getgrgid(found.st_gid).gr_name}"
+    return ""
+
+
+def give(path: Path, owner: tuple[int, int]) -> None:
+    """Make somebody the owner, where only root can."""
+    if os.geteuid() == 0:
+        os.chown(path, *owner, follow_symlinks=False)
+
+
+def sync(path: Path) -> None:
+    """Have a file or a directory on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def no_space(path: Path, needed: int, free: int) -> NotDone:
+    """Return what to say of a disk without room, in bytes."""
+    megabytes = [f"{number / 2**20:,.0f} MiB" for number in (needed, free)]
+    return NotDone(f"not enough space in {path}: this needs {megabytes[0]}, {megabytes[1]} are free")
