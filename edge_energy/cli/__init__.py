@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_energy import __version__, reports
-from edge_energy.cli import daemon, doctor, forward, journal, relays, shelly, tokens, upkeep
+from edge_energy.cli import daemon, doctor, forward, journal, relays, setup, setup_influxdb, shelly, tokens, upkeep
 from edge_energy.cli.common import ask, config_option, json_option, show, socket_option
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def devices(socket: Path | None, config: Path | None, as_json: bool) -> None:  #
 
 
 shelly.shelly.add_command(relays.test_lease)
+setup.setup.add_command(setup_influxdb.influxdb)
+setup.setup.add_command(setup_influxdb.influxdb_settings)
 for command in (upkeep.backup, upkeep.restore, upkeep.reset, upkeep.support_bundle):
     main.add_command(command)
 for command in (daemon.run, daemon.check, daemon.simulate, doctor.doctor, relays.switch, relays.why):
     main.add_command(command)
-for group in (journal.journal, forward.forward, tokens.token, shelly.shelly):
+for group in (journal.journal, forward.forward, tokens.token, shelly.shelly, setup.setup):
     main.add_command(group)

@@ -7,13 +7,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from . import curl, influxd, java, kafka_jars, kcat, mosquitto, pubsub
+from . import curl, debian, influxd, java, kafka_jars, kcat, mosquitto, outside, pubsub, shellcheck
 from .base import MissingError, say
 
 if TYPE_CHECKING:
     from .base import ServerModule
 
-SERVERS = [cast("ServerModule", module) for module in (mosquitto, curl, influxd, java, kcat, kafka_jars, pubsub)]
+MODULES = (mosquitto, curl, influxd, java, kcat, kafka_jars, pubsub, debian, outside, shellcheck)
+SERVERS = [cast("ServerModule", module) for module in MODULES]
 
 
 def main() -> int:

@@ -25,12 +25,11 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
 }
 
 
-class InfluxDB(Server):
-    """One server; `bucket` is where `write` and `count` look, `fresh_bucket` gives the next test its own."""
+class FreshInfluxDB(Server):
+    """One server that nobody has set up yet."""
 
     def __init__(self) -> None:
         super().__init__(require(influxd))
-        self.org, self.bucket, self.token = "home", "energy", "token-of-a-test"
         self.url = f"http://{HOST}:{self.port}"
         self.environment = {
             "INFLUXD_BOLT_PATH": str(self.directory / "bolt"),
@@ -39,13 +38,6 @@ class InfluxDB(Server):
             "INFLUXD_HTTP_BIND_ADDRESS": f"{HOST}:{self.port}",
         }
         self.arguments += ["run", "--reporting-disabled"]
-        self._buckets = itertools.count(1)
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        owner = {"username": "edge", "password": "edge-energy", "token": self.token}
-        self._post("/api/v2/setup", {**owner, "org": self.org, "bucket": self.bucket})
-        return self
 
     def answers(self) -> bool:
         """Whether its health check passes."""
@@ -53,6 +45,38 @@ class InfluxDB(Server):
             return bool(json.loads(self._request("/health", timeout=1))["status"] == "pass")
         except (OSError, HTTPException, ServerError):
             return False
+
+    def set_up(self, org: str, bucket: str, token: str) -> None:
+        """Set it up as somebody else would."""
+        owner = {"username": "edge", "password": "edge-energy", "token": token}
+        self._post("/api/v2/setup", {**owner, "org": org, "bucket": bucket})
+
+    def _post(self, path: str, body: dict[str, Any], token: str = "") -> str:
+        return self._request(path, json.dumps(body).encode(), token=token)
+
+    def _request(self, path: str, body: bytes | None = None, timeout: float = 30, token: str = "") -> str:
+        headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
+        with closing(HTTPConnection(self.host, self.port, timeout=timeout)) as connection:
+            connection.request("GET" if body is None else "POST", path, body, headers)
+            response = connection.getresponse()
+            answer = response.read().decode()
+        if response.status >= 300:
+            raise ServerError(f"{path}: {response.status} {answer}")
+        return answer
+
+
+class InfluxDB(FreshInfluxDB):
+    """One server; `bucket` is where `write` and `count` look, `fresh_bucket` gives the next test its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.org, self.bucket, self.token = "home", "energy", "token-of-a-test"
+        self._buckets = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.set_up(self.org, self.bucket, self.token)
+        return self
 
     def fresh_bucket(self, retention_seconds: int = 0) -> str:
         """Make a new, empty bucket (0 keeps points for ever) and look there from now on."""
@@ -97,18 +121,8 @@ class InfluxDB(Server):
             f' |> filter(fn: (r) => r._measurement == "{measurement}")'
         )
 
-    def _post(self, path: str, body: dict[str, Any]) -> str:
-        return self._request(path, json.dumps(body).encode())
-
-    def _request(self, path: str, body: bytes | None = None, timeout: float = 30) -> str:
-        headers = {"Authorization": f"Token {self.token}", "Content-Type": "application/json"}
-        with closing(HTTPConnection(self.host, self.port, timeout=timeout)) as connection:
-            connection.request("GET" if body is None else "POST", path, body, headers)
-            response = connection.getresponse()
-            answer = response.read().decode()
-        if response.status >= 300:
-            raise ServerError(f"{path}: {response.status} {answer}")
-        return answer
+    def _request(self, path: str, body: bytes | None = None, timeout: float = 30, token: str = "") -> str:
+        return super()._request(path, body, timeout, token or self.token)
 
 
 def _rows(annotated: str) -> Iterator[dict[str, Any]]:

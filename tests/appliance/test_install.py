@@ -1,0 +1,113 @@
+"""One command makes an appliance; the same command again changes nothing, and another mode switches."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.appliance.state import BROKER, CONFIGURATION, DAEMON, INSTALL, SIMULATOR, files, pids, release, status
+from tests.servers.debian import RELEASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.servers.container import Container
+
+INSTALLED_WITHIN = 120.0
+"""Seconds that a fresh installation may take where packages come from near; 20 to 30 were measured."""
+FLOWING_WITHIN = 30.0
+"""Seconds after a boot until readings of the simulated house are recorded; 5 were measured."""
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def appliance(
+    request: pytest.FixtureRequest,
+    installed: Callable[..., Path],
+    module_container: Callable[..., Container],
+) -> Iterator[tuple[Container, Path]]:
+    """Give an appliance in simulation mode that has just booted, and the layer that the installation made."""
+    layer = installed(request.param)
+    machine = module_container(request.param, on=layer)
+    yield machine, layer
+    machine.kill()  # the next one needs the network
+
+
+def test_a_fresh_installation_is_quick(appliance: tuple[Container, Path]) -> None:
+    """From the first thing that it wrote until the daemon was healthy."""
+    machine, layer = appliance
+    begin = (layer / "etc/edge-energy/install.conf").stat().st_mtime
+    end = (layer / release(machine).lstrip("/") / ".healthy").stat().st_mtime
+    assert 0 < end - begin < INSTALLED_WITHIN
+
+
+def test_it_meters_the_simulated_house(appliance: tuple[Container, Path]) -> None:
+    """Unit active, status healthy, readings through the real mosquitto, after a boot without anybody."""
+    machine, _ = appliance
+    machine.wait_active(DAEMON)
+    machine.wait_active(SIMULATOR)
+    machine.wait(lambda: status(machine)["sources"][0]["recorded"] > 0, FLOWING_WITHIN, "readings are recorded")
+    report = status(machine)
+    assert report["sources"][0]["connected"]
+    assert report["defects"] == {}
+    assert report["devices"] > 5
+    # All are called raspberrypi; in a cloud they need a name of their own.
+    assert re.match(r"raspberrypi-[0-9a-f]{6}: edge-energy", machine.run("edge-energy", "status").stdout)
+
+
+def test_a_second_run_changes_nothing(appliance: tuple[Container, Path]) -> None:
+    """Not a file, not a process; and it says so."""
+    machine, _ = appliance
+    before, running = files(machine), pids(machine)
+    said = machine.run(INSTALL).stdout
+    assert "Nothing changed" in said
+    assert files(machine) == before
+    assert pids(machine) == running
+
+
+def test_a_dry_run_of_everything_changes_nothing(appliance: tuple[Container, Path]) -> None:
+    """It says what it would do, and does none of it."""
+    machine, _ = appliance
+    before, running = files(machine), pids(machine)
+    everything = "--hardware --with-influxdb --with-zigbee2mqtt --with-grafana --with-kafka --with-pubsub"
+    said = machine.run(INSTALL, "--dry-run", *everything.split()).stdout
+    assert "would make the release" in said
+    assert "would install the Debian packages" in said
+    machine.run(INSTALL, "--dry-run", "--uninstall", "--purge")
+    assert files(machine) == before
+    assert pids(machine) == running
+
+
+def test_the_end_tells_addresses_secrets_and_what_comes_next(appliance: tuple[Container, Path]) -> None:
+    machine, _ = appliance
+    said = machine.run(INSTALL).stdout
+    for words in (":8000", ":1883", "/etc/edge-energy/secrets", CONFIGURATION, "edge-energy doctor"):
+        assert words in said
+    assert len(said.partition("Next:\n")[2].splitlines()) == 3
+
+
+def test_secrets_are_roots_alone(appliance: tuple[Container, Path]) -> None:
+    machine, _ = appliance
+    found = machine.run("find", "/etc/edge-energy/secrets", "/etc/credstore", "-printf", "%m %u %y\\n").stdout
+    assert set(found.splitlines()) == {"700 root d", "600 root f"}
+    passwords = machine.run("sh", "-c", "cat /etc/edge-energy/secrets/*").stdout.split()
+    assert len(set(passwords)) == len(passwords) >= 5
+    readable = machine.run("sh", "-c", "cat /var/log/edge-energy-install.log; journalctl --no-pager").stdout
+    assert not [password for password in passwords if password in readable]
+
+
+def test_the_other_mode_switches_its_units_only(appliance: tuple[Container, Path]) -> None:
+    """Hardware without the simulated house; back again; the daemon runs on, the configuration stays as it is."""
+    machine, _ = appliance
+    configuration, running = files(machine)[CONFIGURATION], pids(machine)[DAEMON]
+    machine.run(INSTALL, "--hardware")
+    assert not machine.active(SIMULATOR)
+    assert "Nothing changed" in machine.run(INSTALL).stdout, "what was chosen stays chosen"
+    assert not machine.active(SIMULATOR)
+    machine.run(INSTALL, "--simulation")
+    machine.wait_active(SIMULATOR)
+    assert files(machine)[CONFIGURATION] == configuration
+    assert pids(machine)[DAEMON] == running
+    assert machine.active(BROKER)

