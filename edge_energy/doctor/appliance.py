@@ -35,11 +35,13 @@ def checks(case: Case) -> Iterator[Check]:
     """Yield what concerns the appliance itself."""
     yield Check("configuration", partial(configuration, case))
     yield Check("daemon", partial(daemon, case))
-    if case.status is not None:
-        for part in (part for kind in _PARTS for part in case.status[kind]):
-            yield Check(f"daemon: {part['name']}", partial(component, part))
-        yield Check("daemon: journal", partial(journal, case.status["journal"]))
-        yield Check("relays", partial(relays, case.status["relays"]))
+    if (status := case.status) is not None:
+        # A daemon of another release may say less: only a check may stumble over that.
+        for kind in _PARTS:
+            for part in status.get(kind, ()):
+                yield Check(f"daemon: {part.get('name', kind)}", partial(component, part))
+        yield Check("daemon: journal", partial(journal, status))
+        yield Check("relays", partial(relays, status))
     if not case.machine.systemd:
         yield Check("units of systemd", partial(not_applicable, "systemd does not run here"))
     for unit in _UNITS if case.machine.systemd else ():
@@ -68,13 +70,13 @@ def daemon(case: Case) -> Finding:
         if "You may not use" in case.silence:
             return not_permitted(f"{case.socket} may not be used")
         return failure("does not answer", case.silence, "sudo systemctl start edge-energy; journalctl -u edge-energy")
-    found = f"edge-energy {status['version']}, up {duration(status['up_seconds'])}, {status['devices']} devices"
     if status["version"] != __version__:
         return warning(
-            found,
+            f"edge-energy {status['version']}",
             f"this command is of release {__version__}: the daemon was not restarted after an upgrade",
             "sudo systemctl restart edge-energy",
         )
+    found = f"edge-energy {status['version']}, up {duration(status['up_seconds'])}, {status['devices']} devices"
     if defects := status.get("defects"):
         cause = "; ".join(f"{name}: {said}" for name, said in defects.items())
         return warning(
@@ -92,8 +94,9 @@ def component(part: dict[str, Any]) -> Finding:
     return failure(connection(part), str(part["last_error"]), "see the checks of that part below")
 
 
-def journal(found: dict[str, Any]) -> Finding:
+def journal(status: dict[str, Any]) -> Finding:
     """Tell whether anything was lost, or had to be repaired."""
+    found = status["journal"]
     said = f"{size(found['bytes'])} of {size(found['budget_bytes'])}, dropped {found['dropped_ever']}"
     if found["full"]:
         cause = "the disk is full: nothing is recorded until there is space"
@@ -106,8 +109,9 @@ def journal(found: dict[str, Any]) -> Finding:
     return ok(said)
 
 
-def relays(known: list[dict[str, Any]]) -> Finding:
+def relays(status: dict[str, Any]) -> Finding:
     """Tell whether the relays need attention."""
+    known = status["relays"]
     if not known:
         return not_applicable("no [[relay]] block: nothing may be switched")
     wrong = [f"{relay['relay']}: {finding}" for relay in known for finding in relay["findings"]]

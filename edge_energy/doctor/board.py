@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_energy.doctor.finding import Check, Finding, failure, not_applicable, ok, warning
+from edge_energy.doctor.finding import Check, Finding, failure, not_applicable, not_permitted, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edge_energy.doctor.machine import Machine
 
 _FIRMWARE = "/sys/devices/platform/soc/soc:firmware/get_throttled"
+_MAILBOX = "/dev/vcio"
+"""By it vcgencmd asks the firmware; it is for root and the group video."""
 _NOW, _SINCE_BOOT = 0, 16  # the first bit of either set
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _TOO_HOT = range(4)
 _WARM, _HOT = 75.0, 82.0
@@ -40,7 +42,7 @@ def power(machine: Machine) -> Finding:
     if bits is None:
         alarms = [machine.text(file) for file in _voltage_alarms(machine)]
         if not alarms:
-            return not_applicable("this kernel does not tell")
+            return _untold(machine)
         return failure("under-voltage", cause, remedy) if "1" in alarms else ok("no under-voltage")
     if _has(bits, _UNDER_VOLTAGE, _NOW):
         return failure(f"under-voltage now ({bits:#x})", cause, remedy)
@@ -51,9 +53,11 @@ def power(machine: Machine) -> Finding:
 
 def throttling(machine: Machine) -> Finding:
     """Tell whether the processor was slowed down."""
-    bits = None if machine.raspberry_pi is None else _throttled(machine)
+    if machine.raspberry_pi is None:
+        return not_applicable("not a Raspberry Pi")
+    bits = _throttled(machine)
     if bits is None:
-        return not_applicable("not a Raspberry Pi" if machine.raspberry_pi is None else "this kernel does not tell")
+        return _untold(machine)
     words = {_CAPPED: "frequency capped", _THROTTLED: "throttled", _TOO_HOT: "at its temperature limit"}
     now = [word for bit, word in words.items() if _has(bits, bit, _NOW)]
     since = [word for bit, word in words.items() if _has(bits, bit, _SINCE_BOOT)]
@@ -74,6 +78,17 @@ def _throttled(machine: Machine) -> int | None:
     if text is None:
         text = (machine.run("vcgencmd", "get_throttled") or "").partition("=")[2].strip()
     return int(text, 16) if text else None
+
+
+def _untold(machine: Machine) -> Finding:
+    """Return why the firmware's bits are not known."""
+    try:
+        machine.path(_MAILBOX).open("rb").close()
+    except PermissionError:
+        return not_permitted(f"{_MAILBOX} may not be used")
+    except OSError:
+        pass
+    return not_applicable("this kernel does not tell")
 
 
 def _voltage_alarms(machine: Machine) -> list[str]:

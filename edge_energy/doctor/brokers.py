@@ -108,12 +108,14 @@ def session(case: Case, broker: Mqtt) -> Finding:
         return not_permitted("the password may not be read")
     name = f"edge-energy-doctor-{secrets.token_hex(4)}"
     try:
-        with visit(broker, client_id=name, clean=False) as first:
-            first.subscribe(doctor_topic(case))
-        with visit(broker, client_id=name, clean=False) as again:
-            kept = again.session_present
-        with visit(broker, client_id=name):
-            pass
+        try:
+            with visit(broker, client_id=name, clean=False) as first:
+                first.subscribe(doctor_topic(case))
+            with visit(broker, client_id=name, clean=False) as again:
+                kept = again.session_present
+        finally:  # a broker of 3.1.1 would keep it for ever
+            with visit(broker, client_id=name):
+                pass
     except (OSError, Refused):
         return not_applicable(_DOWN)
     if not kept:

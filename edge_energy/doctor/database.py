@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PATIENCE = 4.0  # seconds
 MOST = 65_536  # bytes of an answer that are read
 _CREDENTIAL = "/etc/credstore/edge-energy.influxdb.token"
+_OURS = "/etc/systemd/system/influxdb.service.d/edge-energy.conf"
+"""Is there where install.sh brought the InfluxDB of this machine."""
 _RESTART = "then sudo systemctl restart edge-energy"
 
 
@@ -111,17 +113,20 @@ def writable(case: Case, settings: Influxdb) -> Finding:
         return not_applicable("the database cannot be asked: see the check above")
     if answer.status == 204:
         return ok(f"the token may write to bucket {settings.bucket} of organisation {settings.org}")
-    return _not_written(settings, answer)
+    ours = loopback(urlsplit(settings.url).hostname or "") and case.machine.path(_OURS).exists()
+    return _not_written(settings, answer, ours=ours)
 
 
-def _not_written(settings: Influxdb, answer: Answer) -> Finding:
-    correct = f"put the right one into {_CREDENTIAL} (or [influxdb] token), {_RESTART}"
+def _not_written(settings: Influxdb, answer: Answer, *, ours: bool) -> Finding:
+    again = "sudo ./install.sh --with-influxdb, once more: it makes a new one"
+    correct = again if ours else f"put the right one into {_CREDENTIAL} (or [influxdb] token), {_RESTART}"
     if answer.status == 401:
         return failure("the token is refused", f"InfluxDB does not know it ({answer.message})", correct)
     if answer.status == 403:
         cause = f"it may not write to bucket {settings.bucket} ({answer.message})"
-        remedy = f"influx auth create --org {settings.org} --write-buckets makes one that may; {correct}"
-        return failure("the token is not enough", cause, remedy)
+        look = f"influx bucket list --org {settings.org} --name {settings.bucket} shows its ID"
+        make = f"{look}; influx auth create --org {settings.org} --write-bucket ID makes one that may; {correct}"
+        return failure("the token is not enough", cause, correct if ours else make)
     if answer.status == 404:
         make = f"influx bucket create --org {settings.org} --name {settings.bucket}"
         remedy = f"{make}, or correct [influxdb] bucket and org, {_RESTART}"

@@ -1,13 +1,17 @@
-"""Checks of the disk under the journal: space, what kind of file system, errors, swap."""
+"""Checks of the disk under the journal: space, what kind of file system, errors, swap, the system's log."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edge_energy.doctor.finding import Check, Finding, failure, not_applicable, not_permitted, ok, warning
+from edge_energy.doctor.mounts import Mount, mount_of, whole_disk
+from edge_energy.journal.files import wal_of
+from edge_energy.journal.journal import FILE_NAME
 from edge_energy.reports.words import size
 
 if TYPE_CHECKING:
@@ -18,34 +22,31 @@ if TYPE_CHECKING:
 
 LITTLE = 64 << 20
 """Bytes; below that logs, databases and the journal stop each other within hours."""
+MUCH_LOG = 500 << 20
+"""Bytes of the system's log; an appliance's may have a fifth of that."""
+_LOG = "/var/log/journal"
+_LOG_LIMIT = "/etc/systemd/journald.conf.d/edge-energy.conf"
 _MEMORY = ("tmpfs", "ramfs")
 _ELSEWHERE = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "vfat", "exfat")
-
-
-class Mount(NamedTuple):
-    """Where a directory lies: the device `number` is "major:minor", as /sys/dev/block names it."""
-
-    point: str
-    number: str
-    kind: str
-    options: tuple[str, ...]
 
 
 def checks(case: Case) -> Iterator[Check]:
     """Yield what concerns the disk."""
     if case.settings is not None:
         directory = case.settings.appliance.state_dir
-        yield Check("space for the journal", partial(space, case, directory, case.settings.journal.max_size))
+        yield Check("space for the journal", partial(space, case.machine, directory, case.settings.journal.max_size))
         yield Check("file system of the journal", partial(file_system, case.machine, directory))
     yield Check("file system errors", partial(errors, case.machine))
     yield Check("swap", partial(swap, case.machine))
+    yield Check("log of the system", partial(system_log, case.machine))
 
 
-def space(case: Case, directory: Path, budget: int) -> Finding:
+def space(machine: Machine, directory: Path, budget: int) -> Finding:
     """Tell whether the journal can grow to its budget, and whether there is space now."""
     try:
-        here = _existing(case.machine.path(directory))
-        free, used = _free(here), _used(case, directory)
+        here = _existing(machine.path(directory))
+        free, used = _free(here), _used(machine, directory)
+        aside = _put_aside(machine, directory)
     except PermissionError:
         return not_permitted(f"{directory}")
     found = f"{size(free)} free at {directory}; the journal has {size(used)} of at most {size(budget)}"
@@ -53,14 +54,14 @@ def space(case: Case, directory: Path, budget: int) -> Finding:
         return failure(
             found,
             "the disk is nearly full: soon nothing is recorded, and nothing is acknowledged, until there is space",
-            f"see what takes it (sudo du -xh --max-depth=2 / | sort -h | tail; journalctl --disk-usage), or move "
-            f"[appliance] state_dir from {directory} to a larger disk",
+            f"{aside}see what takes it (sudo du -xh --max-depth=2 / | sort -h | tail; journalctl --disk-usage), or "
+            f"move [appliance] state_dir from {directory} to a larger disk",
         )
     if free < budget - used:
         return warning(
             found,
             "the disk is full before the journal's budget is used up",
-            f"free {size(budget - used - free)}, or lower [journal] max_size below {size(free + used)}",
+            f"{aside}free {size(budget - used - free)}, or lower [journal] max_size below {size(free + used)}",
         )
     return ok(found)
 
@@ -78,23 +79,26 @@ def _free(directory: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _used(case: Case, directory: Path) -> int:
-    if case.status is not None:
-        return int(case.status["journal"]["bytes"])
-    return sum(file.stat().st_size for file in case.machine.files(directory, "*") if file.is_file())
+def _used(machine: Machine, directory: Path) -> int:
+    """Return the bytes of the journal's files, which it fills again when rows are trimmed: they never shrink."""
+    journal = machine.path(directory / FILE_NAME)
+    return _bytes_of(journal, wal_of(journal))
 
 
-def mount_of(machine: Machine, directory: Path) -> Mount | None:
-    """Return where a directory lies; None where this system has no /proc/self/mountinfo."""
-    best = None
-    for line in (machine.text("/proc/self/mountinfo") or "").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        point = fields[4].replace("\\040", " ")
-        # Of several at one place the last one counts: it lies on top.
-        if directory.is_relative_to(point) and (best is None or len(point) >= len(best.point)):
-            best = Mount(point, fields[2], kind[0], (*fields[5].split(","), *kind[2].split(",")))
-    return best
+def _bytes_of(*files: Path) -> int:
+    count = 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            count += file.lstat().st_size
+    return count
+
+
+def _put_aside(machine: Machine, directory: Path) -> str:
+    """Return, as the beginning of a remedy, how to delete what restores have replaced, where that is worth it."""
+    places = machine.files(directory, "replaced-*")
+    count = _bytes_of(*(file for place in places for file in place.rglob("*")))
+    names = " ".join(str(directory / place.name) for place in places)
+    return f"sudo rm -r {names} ({size(count)} that restores have replaced); " if count >= LITTLE else ""
 
 
 def file_system(machine: Machine, directory: Path) -> Finding:
@@ -136,21 +140,55 @@ def errors(machine: Machine) -> Finding:
         return not_applicable("no ext4 file system")
     wrong = [f"{count} on {name}" for name, count in counts.items() if count]
     if wrong:
+        line = "the line in /boot/firmware/cmdline.txt" if machine.raspberry_pi else "the kernel's command line"
         return failure(
             ", ".join(wrong),
             "the disk or card returned what was not written to it, or power failed while it wrote",
-            "sudo edge-energy backup FILE to another disk, then replace the card; `sudo touch /forcefsck` and reboot",
+            "sudo edge-energy backup FILE to another disk, then replace the card; to have it checked and repaired, "
+            f"reboot once with fsck.mode=force at the end of {line}",
         )
     return ok(f"none on {', '.join(counts)}")
 
 
 def swap(machine: Machine) -> Finding:
-    """Tell whether memory is swapped to a card."""
-    lines = (machine.text("/proc/swaps") or "").splitlines()[1:]
-    on_disk = [line.split()[0] for line in lines if "zram" not in line.split()[0]]
+    """Tell whether memory is swapped to a card; what is compressed in memory (zram) is on no disk."""
+    names = [line.split()[0] for line in (machine.text("/proc/swaps") or "").splitlines()[1:]]
+    on_disk = [name for name in names if not name.startswith("/dev/zram")]
     if not on_disk:
         return ok("none on a disk")
-    if not machine.files("/sys/block", "mmcblk*"):
+    on_card = [name for name in on_disk if _device_of(machine, name).startswith("mmcblk")]
+    if not on_card:
         return ok(f"{', '.join(on_disk)}, not on a memory card")
     cause = "swapping wears the card out, and makes the appliance slow when it matters"
-    return warning(", ".join(on_disk), cause, "sudo dphys-swapfile swapoff && sudo systemctl disable dphys-swapfile")
+    return warning(", ".join(on_card), cause, _without_swap(machine, " ".join(on_card)))
+
+
+def _device_of(machine: Machine, swap: str) -> str:
+    """Return the name of the device that a partition or a file of swap is on."""
+    if swap.startswith("/dev/"):
+        return Path(swap).name
+    mount = mount_of(machine, Path(swap))
+    disk = None if mount is None else whole_disk(machine, mount.number)
+    return "" if disk is None else disk.name
+
+
+def _without_swap(machine: Machine, names: str) -> str:
+    if machine.path("/etc/rpi/swap.conf").exists():  # Raspberry Pi OS, from trixie on
+        return "Mechanism=zram below [Main] in /etc/rpi/swap.conf, then sudo reboot"
+    if machine.path("/etc/dphys-swapfile").exists():  # before
+        return "sudo dphys-swapfile swapoff && sudo systemctl disable dphys-swapfile"
+    return f"sudo swapoff {names}, and remove it from /etc/fstab"
+
+
+def system_log(machine: Machine) -> Finding:
+    """Tell how much systemd's log takes of the disk, as `journalctl --disk-usage` tells root."""
+    files = machine.files(_LOG, "*/*.journal*")
+    if not files:
+        return not_applicable("systemd keeps none on a disk")
+    count = _bytes_of(*files)
+    if count > MUCH_LOG:
+        cause = "without a limit it grows to a tenth of the disk, or 4 GB"
+        remedy = f"SystemMaxUse=100M below [Journal] in {_LOG_LIMIT} (install.sh puts it there)"
+        restart = "sudo systemctl restart systemd-journald; sudo journalctl --vacuum-size=100M"
+        return warning(size(count), cause, f"{remedy}; {restart}")
+    return ok(size(count))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Found = TypeVar("Found")
 
 MOST = 4 << 20  # bytes of a file that are read
 PROGRAM_PATIENCE = 4.0
@@ -40,6 +42,8 @@ class Machine:
 
     root: Path = Path("/")
     run: Callable[..., str | None] = run_program
+    _found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def path(self, name: str | Path) -> Path:
         """Return where an absolute path of the machine lies."""
@@ -56,6 +60,14 @@ class Machine:
     def files(self, directory: str | Path, pattern: str) -> list[Path]:
         """Return what matches in a directory, sorted; nothing where there is no such directory."""
         return sorted(self.path(directory).glob(pattern))
+
+    def once(self, look: Callable[[Machine], Found]) -> Found:
+        """Return what `look` finds here: it looks once, however many checks want to know, side by side."""
+        with self._looking:
+            if look not in self._found:
+                self._found[look] = look(self)
+            found: Found = self._found[look]
+            return found
 
     @property
     def raspberry_pi(self) -> str | None:
@@ -79,8 +91,3 @@ class Machine:
             return {}
         shown = self.run("systemctl", "show", name, f"--property={','.join(properties)}") or ""
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-
-
-def root_user() -> bool:
-    """Tell whether this is root."""
-    return os.geteuid() == 0

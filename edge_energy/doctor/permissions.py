@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SECRETS = "/etc/edge-energy/secrets"
 USER = "edge-energy"
+_RESTORING = "restoring"
+_OF_UPKEEP = (_RESTORING, "replaced-", "backups")
+"""What backup and restore keep in the state directory begins so; it is root's, and no matter of the daemon's."""
 _SECRET_KEYS = {"password", "token", "credentials"}
 
 
@@ -60,16 +63,18 @@ def state_directory(case: Case, directory: Path) -> Finding:
     """Tell whether the journal belongs to the daemon, and to nobody else."""
     here = case.machine.path(directory)
     if not here.exists():
-        if case.status is not None:
-            return not_applicable(f"{directory} is not there: the daemon that answers has another one")
-        return not_applicable(f"{directory} is not there: the daemon makes it when it starts")
+        why = "the daemon makes it when it starts" if case.status is None else "the running daemon has another one"
+        return not_applicable(f"{directory} is not there: {why}")
     entries = [here, *here.iterdir()]
     open_to_all = [file.name for file in entries if file.stat().st_mode & stat.S_IWOTH]
     if open_to_all:
         cause = f"everybody on this machine can change {', '.join(open_to_all)}"
         return failure(f"{directory} is open to all", cause, f"sudo chmod -R o-w {directory}")
+    if (here / _RESTORING).exists():
+        cause = f"{directory / _RESTORING} is there: it did not end, or it runs at this moment"
+        return failure("a restore was interrupted", cause, "run it again, it goes on: sudo edge-energy restore FILE")
     wanted = _user_id()
-    owners = {file.stat().st_uid for file in entries}
+    owners = {file.stat().st_uid for file in entries if not file.name.startswith(_OF_UPKEEP)}
     if wanted is not None and case.machine.path("/etc/systemd/system/edge-energy.service").exists():
         return _owned(directory, owners, wanted)
     if len(owners) > 1:

@@ -71,22 +71,29 @@ def seen(machine: Machine, port: int) -> Seen | None:
 def reachable(machine: Machine, wanted: list[int]) -> Finding:
     """Tell whether this machine is in the internet itself, with one of these ports open.
 
-    Only IPv4: behind a router at home public addresses of IPv6 are usual, and its firewall keeps others out.
+    By IPv6 alone that is no warning: at home such addresses are usual, and the router's firewall keeps others out.
     """
-    own = [text for text in (machine.run("hostname", "-I") or "").split() if "." in text and public(text)]
+    said = machine.run("hostname", "-I")
+    if said is None:
+        return not_applicable("this system does not tell its addresses")
+    own = [ip_address(text) for text in said.split() if public(text)]
     if not own:
         return ok("this machine has no public address")
-    found = [port for port in wanted if (who := seen(machine, port)) is not None and _open_to(who, own)]
+    listening = [(port, who) for port in wanted if (who := seen(machine, port)) is not None]
+    found = [(address, port) for port, who in listening for address in own if _open_to(who, address)]
     if not found:
-        return ok(f"nothing listens on {', '.join(own)}")
-    ports = ", ".join(map(str, found))
+        return ok(f"none of the ports below is open on {', '.join(map(str, own))}")
+    addresses, ports = (", ".join(dict.fromkeys(map(str, column))) for column in zip(*found, strict=True))
+    if all(address.version == 6 for address, _ in found):
+        return ok(f"only a firewall, as most routers have, keeps the internet from {addresses}, ports {ports}")
     cause = f"everybody in the internet can try the ports {ports}, unless a firewall is in the way"
     remedy = "put it behind a router or a firewall; reach it by a VPN"
-    return warning(f"{', '.join(own)} is a public address", cause, remedy)
+    return warning(f"{addresses}: in the internet", cause, remedy)
 
 
-def _open_to(who: Seen, own: list[str]) -> bool:
-    return any(address.is_unspecified or str(address) in own for address in who.addresses)
+def _open_to(who: Seen, address: IPv4Address | IPv6Address) -> bool:
+    # Who listens on all addresses of IPv6 is reached by IPv4, too; not the other way round.
+    return any(each == address or (each.is_unspecified and each.version >= address.version) for each in who.addresses)
 
 
 def any_port(case: Case, port: int) -> Finding:

@@ -114,7 +114,11 @@ def holders(machine: Machine, *targets: str) -> list[Process]:
 
     Those of other users are seen by root only.
     """
-    return [process for process in processes(machine) if not _open_files(machine, process.pid).isdisjoint(targets)]
+    return [process for process, files in machine.once(_all_open_files) if not files.isdisjoint(targets)]
+
+
+def _all_open_files(machine: Machine) -> list[tuple[Process, set[str]]]:
+    return [(process, _open_files(machine, process.pid)) for process in processes(machine)]
 
 
 def _open_files(machine: Machine, pid: int) -> set[str]:

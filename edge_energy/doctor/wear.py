@@ -8,14 +8,13 @@ stand a third of that, and a byte of small, scattered writes to cost four inside
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_energy.doctor import processes
-from edge_energy.doctor.disk import mount_of
 from edge_energy.doctor.finding import Check, Finding, failure, not_applicable, not_permitted, ok, warning
+from edge_energy.doctor.mounts import mount_of, whole_disk
 from edge_energy.reports.words import duration, size
 
 if TYPE_CHECKING:
@@ -124,11 +123,9 @@ def _worn(machine: Machine, name: str) -> Finding | None:
 def _disk_under(machine: Machine, directory: Path) -> Disk | None:
     """Return the disk that a directory lies on; None where that is no block device (overlay, memory, network)."""
     mount = mount_of(machine, directory)
-    block = None if mount is None else machine.path(f"/sys/dev/block/{mount.number}")
-    if block is None or not block.exists():
+    whole = None if mount is None else whole_disk(machine, mount.number)
+    if whole is None:
         return None
-    real = Path(os.path.realpath(block))
-    whole = real.parent if (real / "partition").exists() else real
     sectors = (whole / "size").read_text()
     written = (whole / "stat").read_text().split()[6]
     return Disk(whole.name, int(sectors) * _SECTOR, int(written) * _SECTOR)

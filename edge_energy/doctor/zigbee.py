@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DONGLE = "/dev/edge-energy-zigbee"
 UNIT = "zigbee2mqtt.service"
 OWN_SETTINGS = "/var/lib/zigbee2mqtt/configuration.yaml"
+_AS_OURS = re.compile(rf"{DONGLE}|/dev/tty(?:USB|ACM)[0-9]+")
+"""At these names the appliance looks under `DONGLE`: Zigbee2MQTT itself writes those of the kernel."""
 _BY_ID = "/dev/serial/by-id"
 _GROUP = "dialout"
 _PATIENCE = 14.0
@@ -148,19 +150,29 @@ def _no_dongle(machine: Machine, others: list[str]) -> Finding:
     if unit.get("LoadState") != "loaded" or unit.get("UnitFileState") != "enabled":
         return not_applicable("no Zigbee program of this appliance wants one")
     try:
-        port = re.search(r"^\s+port:\s*['\"]?([^'\"\s]+)", machine.text(OWN_SETTINGS) or "", re.MULTILINE)
+        port = serial_port(machine.text(OWN_SETTINGS) or "")
     except PermissionError:
         return not_permitted(OWN_SETTINGS)
-    if port is not None and port[1] != DONGLE:
-        return ok(f"Zigbee2MQTT uses {port[1]}")
+    if not _AS_OURS.fullmatch(port):
+        if "://" in port or machine.path(port).exists():
+            return ok(f"Zigbee2MQTT uses {port}")
+        cause = f"Zigbee2MQTT is to use it, by {OWN_SETTINGS}, and it is not plugged in, or has another name"
+        return failure(f"{port} is not there", cause, f"plug it in, or correct port: below serial: there, {_RESTART}")
     if others:
         cause = f"what is plugged in ({', '.join(others)}) is no dongle that is known"
-        remedy = f"name it in {OWN_SETTINGS}: serial: {{port: {_BY_ID}/{others[0]}}}, {_RESTART}"
+        remedy = f"name it in {OWN_SETTINGS}, below serial: as port: {_BY_ID}/{others[0]}, {_RESTART}"
         return failure(f"{DONGLE} is not there", cause, remedy)
     cause = "no dongle is plugged in, or the USB port gives it no power"
     return failure(
         f"{DONGLE} is not there", cause, f"plug it in, with an extension cable; `sudo dmesg | tail`; {_RESTART}"
     )
+
+
+def serial_port(text: str) -> str:
+    """Return the dongle's port in a configuration of Zigbee2MQTT, in a block or in braces; ours if it names none."""
+    section = re.search(r"^serial:(.*(?:\n(?:[ \t#].*)?)*)", text, re.MULTILINE)
+    port = re.search(r"(?:^[ \t]+|[{,]\s*)port:\s*['\"]?([^'\"\s,}]+)", section[1] if section else "", re.MULTILINE)
+    return port[1] if port else DONGLE
 
 
 def _unused(machine: Machine, device: Path) -> Finding:

@@ -90,10 +90,14 @@ def test_parts_that_are_not_connected_say_why() -> None:
 
 def test_a_journal_that_lost_something() -> None:
     journal = {"bytes": 1, "budget_bytes": 2, "full": False, "dropped_ever": 0, "recovered": None}
-    assert appliance.journal(journal).verdict is Verdict.OK
-    assert appliance.journal(journal | {"dropped_ever": 5}).verdict is Verdict.WARNING
-    assert appliance.journal(journal | {"recovered": "a damaged file"}).verdict is Verdict.WARNING
-    assert appliance.journal(journal | {"full": True}).verdict is Verdict.FAILURE
+
+    def look(**change: Any) -> Verdict:
+        return appliance.journal({"journal": journal | change}).verdict
+
+    assert look() is Verdict.OK
+    assert look(dropped_ever=5) is Verdict.WARNING
+    assert look(recovered="a damaged file") is Verdict.WARNING
+    assert look(full=True) is Verdict.FAILURE
 
 
 def test_a_configuration_that_may_not_be_read_is_not_invalid(tmp_path: Path) -> None:

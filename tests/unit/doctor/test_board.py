@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_energy.doctor import board
 from edge_energy.doctor.finding import Verdict
-from tests.unit.doctor.tree import machine
+from tests.unit.doctor.tree import as_nobody, machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,22 @@ def test_the_drivers_alarm_where_the_firmware_is_not_asked(tmp_path: Path) -> No
     other = machine(tmp_path / "c", PI | {volt + "name": "nvme\n"})
     verdicts = [board.power(each).verdict for each in (alarmed, calm, other)]
     assert verdicts == [Verdict.FAILURE, Verdict.OK, Verdict.NOT_APPLICABLE]
+
+
+def test_who_may_not_ask_the_firmware_is_told_so(tmp_path: Path) -> None:
+    """It is not the kernel that keeps silent."""
+    from pathlib import Path  # noqa: PLC0415
+    from tempfile import TemporaryDirectory  # noqa: PLC0415
+
+    silent = machine(tmp_path, PI)
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)  # everybody may enter it, unlike pytest's own
+        here = machine(Path(directory), PI | {"/dev/vcio": ""})
+        here.path("/dev/vcio").chmod(0)
+        with as_nobody():
+            forbidden = [look(here).verdict for look in (board.power, board.throttling)]
+    assert forbidden == [Verdict.NOT_PERMITTED] * 2
+    assert [look(silent).verdict for look in (board.power, board.throttling)] == [Verdict.NOT_APPLICABLE] * 2
 
 
 def test_temperature(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from contextlib import contextmanager
 from socket import gaierror
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,6 +18,7 @@ from edge_energy.doctor.mqtt import Refused, visit
 from tests.unit.doctor.tree import case, machine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_energy.config import Mqtt
@@ -96,6 +99,24 @@ def test_a_broker_that_says_nothing_is_left_in_time(tmp_path: Path, monkeypatch:
         assert 0.4 <= time.monotonic() - began < 2
         found = brokers.round_trip(here, broker)
     assert (found.verdict, "says nothing" in found.cause) == (Verdict.FAILURE, True)
+
+
+@pytest.mark.parametrize("fails", ["subscribing", "coming back"])
+def test_no_session_is_left_when_a_visit_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    """A broker of MQTT 3.1.1 would keep it, and all that comes for it, for ever."""
+    visits: list[tuple[str, bool]] = []
+
+    @contextmanager
+    def visiting(_broker: Mqtt, *, client_id: str, clean: bool = True) -> Iterator[Mock]:
+        visits.append((client_id, clean))
+        if fails == "coming back" and len(visits) == 2:
+            raise Refused("gone", answered=False)
+        yield Mock(subscribe=Mock(side_effect=TimeoutError("silent") if fails == "subscribing" else None))
+
+    monkeypatch.setattr(brokers, "visit", visiting)
+    assert brokers.session(*known(tmp_path)).verdict is Verdict.NOT_APPLICABLE
+    assert len({name for name, _ in visits}) == 1
+    assert [clean for _, clean in visits] == [False] * (len(visits) - 1) + [True]
 
 
 def test_a_password_that_may_not_be_read(tmp_path: Path) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_energy.doctor.case import UNKNOWN, open_case
-from tests.unit.doctor.tree import machine
+from tests.unit.doctor.tree import as_nobody, machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 FILE, STORE = "/etc/edge-energy/edge-energy.toml", "/etc/credstore/edge-energy."
 TABLES = '[[mqtt]]\nusername = "edge-energy"\n[influxdb]\n[kafka]\nbrokers = "k:9092"\nusername = "edge"\n'
 SECRETS = {"mqtt.password": "of-mqtt", "influxdb.token": "of-influxdb", "kafka.password": "of-kafka"}
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -30,18 +27,6 @@ def root() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="doctor-") as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Be a user without rights for a while, where this one is root."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
 
 
 def opened(root: Path, text: str = TABLES, secrets: dict[str, str] = SECRETS) -> Case:

@@ -56,7 +56,7 @@ def test_refusals_name_what_to_correct(tmp_path: Path, server: FaultProxy) -> No
     for status, verdict, remedy in (
         (204, Verdict.OK, ""),
         (401, Verdict.FAILURE, "edge-energy.influxdb.token"),
-        (403, Verdict.FAILURE, "--write-buckets"),
+        (403, Verdict.FAILURE, "--write-bucket ID"),
         (404, Verdict.FAILURE, "influx bucket create"),
         (503, Verdict.WARNING, "journalctl"),
     ):
@@ -64,6 +64,15 @@ def test_refusals_name_what_to_correct(tmp_path: Path, server: FaultProxy) -> No
         found = database.writable(known, configured(tmp_path, server.url, "x"))
         assert found.verdict is verdict, status
         assert remedy in found.remedy
+
+
+def test_the_token_of_our_own_influxdb_is_made_by_install_sh(tmp_path: Path, server: FaultProxy) -> None:
+    known = Case(machine(tmp_path, {database._OURS: ""}), tmp_path / "x")
+    for status in (401, 403):
+        server.answer(status, json.dumps({"message": "said so"}))
+        found = database.writable(known, configured(tmp_path, server.url, "x"))
+        assert (found.verdict, "install.sh --with-influxdb" in found.remedy) == (Verdict.FAILURE, True)
+        assert "influx auth" not in found.remedy
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

@@ -83,6 +83,16 @@ async def test_results_come_in_the_order_of_the_checks(kinds: list[type[Exceptio
     assert [result.finding.verdict is Verdict.OK for result in results] == [kind is None for kind in kinds]
 
 
+async def test_a_daemon_of_another_release_may_say_less(tmp_path: Path) -> None:
+    """What its status lacks is told by the checks that miss it; the others go on."""
+    status = {"version": "0.0.1", "sources": [{"kind": "mqtt"}]}
+    results = await examine(checks(Case(machine(tmp_path), tmp_path / "none.toml", status=status)))
+    found = {result.name: result.finding for result in results}
+    assert "restart edge-energy" in found["daemon"].remedy
+    assert found["daemon: journal"].found == found["daemon: sources"].found == "could not be found out"
+    assert not [name for name, finding in found.items() if "broken" in finding.found]
+
+
 async def test_on_a_machine_that_tells_nothing_no_check_breaks(tmp_path: Path) -> None:
     """A laptop without /proc, /sys, systemd, and without valid settings."""
     results = await examine(checks(Case(machine(tmp_path), tmp_path / "none.toml", problems=("x: y",))))

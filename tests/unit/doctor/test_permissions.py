@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from edge_energy.doctor import permissions
 from edge_energy.doctor.finding import Verdict
 from tests.unit.doctor.tree import case, machine
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -54,6 +51,25 @@ def test_a_journal_of_two_owners(tmp_path: Path) -> None:
     os.chown(known.machine.path(directory / "journal.db"), 65534, 65534)
     found = permissions.state_directory(known, directory)
     assert (found.verdict, "chown -R" in found.remedy) == (Verdict.WARNING, True)
+
+
+def test_an_interrupted_restore_is_not_made_impossible_to_resume(tmp_path: Path) -> None:
+    """What it is in the middle of is root's: given to the daemon's user, the next restore would not believe it."""
+    known = case(machine(tmp_path, {"/var/lib/edge-energy/restoring/plan.json": "{}"}))
+    found = permissions.state_directory(known, Path("/var/lib/edge-energy"))
+    assert (found.verdict, found.found) == (Verdict.FAILURE, "a restore was interrupted")
+    assert "sudo edge-energy restore FILE" in found.remedy
+    assert "chown" not in found.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away: run this test as root")
+def test_what_backup_and_restore_keep_may_be_of_another_owner(tmp_path: Path) -> None:
+    kept = ("journal.db", "backups/x.tar.gz", "replaced-20261121T120000/journal.db")
+    known = case(machine(tmp_path, {f"/var/lib/edge-energy/{name}": "" for name in kept}))
+    directory = Path("/var/lib/edge-energy")
+    for name in ("backups", "replaced-20261121T120000"):
+        os.chown(known.machine.path(directory / name), 65534, 65534)
+    assert permissions.state_directory(known, directory).verdict is Verdict.OK
 
 
 def test_generated_secrets_are_for_root_alone(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
-from edge_energy.doctor import ports
+from edge_energy.doctor import ports, processes
 from edge_energy.doctor.finding import Verdict
 from tests.unit.doctor.tree import case, holds, listening, machine, process
 
@@ -89,17 +91,42 @@ def test_the_ports_of_the_configuration_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_a_machine_in_the_internet(tmp_path: Path) -> None:
-    """Its own public address, and a port that is open there, belong together."""
+    """Its own public address, and a port that is open there, belong together; by IPv6 there is a router mostly."""
     anywhere, local = (listening((address, 1883, 5)) for address in (ANY, LOCAL))
-    for number, (addresses, table, verdict) in enumerate(
+    anywhere6 = listening(("0" * 32, 1883, 5))
+    for number, (addresses, table, table6, verdict, words) in enumerate(
         [
-            ("192.168.1.5 2a01::5 ", anywhere, Verdict.OK),
-            ("8.8.8.8 192.168.1.5 ", anywhere, Verdict.WARNING),
-            ("8.8.8.8 192.168.1.5 ", local, Verdict.OK),
+            ("192.168.1.5 fd00::5 ", anywhere, anywhere6, Verdict.OK, "no public address"),
+            ("192.168.1.5 2a01::5 ", anywhere, "", Verdict.OK, "none of the ports below is open on 2a01::5"),
+            ("192.168.1.5 2a01::5 ", anywhere, anywhere6, Verdict.OK, "only a firewall, as most routers have"),
+            ("8.8.8.8 192.168.1.5 ", anywhere, "", Verdict.WARNING, "8.8.8.8"),
+            ("8.8.8.8 2a01::5 ", "", anywhere6, Verdict.WARNING, "8.8.8.8, 2a01::5"),
+            ("8.8.8.8 192.168.1.5 ", local, "", Verdict.OK, "none of the ports below is open on 8.8.8.8"),
         ]
     ):
-        here = machine(tmp_path / str(number), {"/proc/net/tcp": table}, {"hostname -I": addresses})
-        assert ports.reachable(here, [1883, 8000]).verdict is verdict
+        files = {"/proc/net/tcp": table, "/proc/net/tcp6": table6}
+        found = ports.reachable(machine(tmp_path / str(number), files, {"hostname -I": addresses}), [1883, 8000])
+        assert found.verdict is verdict
+        assert words in found.found
+
+
+def test_addresses_that_nothing_tells_are_not_private_ones(tmp_path: Path) -> None:
+    assert ports.reachable(machine(tmp_path), [1883]).verdict is Verdict.NOT_APPLICABLE
+
+
+def test_open_files_are_looked_for_once_however_many_ports_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And however many checks want to know at the same time."""
+    look = Mock(side_effect=processes.processes)
+    monkeypatch.setattr(processes, "processes", look)
+    table = listening(*((ANY, port, port) for port in (1883, 8883, 8000, 8086, 3000, 8080)))
+    known = case(machine(tmp_path, {"/proc/net/tcp": table} | process(7, "nginx", "nginx")), HTTP)
+    holds(tmp_path, 7, "socket:[1883]")
+    with ThreadPoolExecutor() as threads:
+        found = list(threads.map(lambda check: check.look(), ports.checks(known)))
+    assert "nginx (process 7) on all addresses" in [each.found for each in found]
+    look.assert_called_once()
 
 
 def test_public_addresses() -> None:

@@ -8,12 +8,11 @@ import pytest
 
 from edge_energy.doctor import zigbee
 from edge_energy.doctor.finding import Verdict
+from edge_energy.doctor.machine import Machine
 from tests.unit.doctor.tree import holds, machine, process
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from edge_energy.doctor.machine import Machine
 
 WANTED = {"systemctl show zigbee2mqtt.service": "LoadState=loaded\nActiveState=failed\nUnitFileState=enabled\n"}
 SYSTEMD = {"/run/systemd/system/x": ""}
@@ -44,6 +43,45 @@ def test_a_dongle_in_the_network_is_none_of_ours(tmp_path: Path) -> None:
     assert (found.verdict, found.found) == (Verdict.OK, "Zigbee2MQTT uses tcp://10.0.0.7:6638")
 
 
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("frontend:\n  enabled: true\n  port: 8080\nserial:\n  port: /dev/x\n", "/dev/x"),
+        ("serial:\n  adapter: ember\n\n  # port: /dev/old\n  port: '/dev/x'\nfrontend:\n  port: 8080\n", "/dev/x"),
+        ("serial: {adapter: ember, port: 'tcp://10.0.0.7:6638'}\n", "tcp://10.0.0.7:6638"),
+        ("serial:\n  adapter: ember\nfrontend:\n  port: 8080\n", zigbee.DONGLE),
+        ("mqtt:\n  serial:\n    port: 1\n", zigbee.DONGLE),
+        ("", zigbee.DONGLE),
+    ],
+)
+def test_the_port_is_the_one_of_the_dongle(text: str, port: str) -> None:
+    """Other parts of the configuration have ports, too."""
+    assert zigbee.serial_port(text) == port
+
+
+@pytest.mark.parametrize(
+    ("port", "there", "verdict", "words"),
+    [
+        ("/dev/serial/by-id/usb-Acme", True, Verdict.OK, "uses /dev/serial/by-id/usb-Acme"),
+        ("/dev/serial/by-id/usb-Acme", False, Verdict.FAILURE, "/dev/serial/by-id/usb-Acme is not there"),
+        ("mdns://slzb-06", False, Verdict.OK, "uses mdns://slzb-06"),
+        ("/dev/ttyUSB0", False, Verdict.FAILURE, f"{zigbee.DONGLE} is not there"),
+    ],
+)
+def test_a_dongle_of_another_name(
+    tmp_path: Path,
+    port: str,
+    there: bool,  # noqa: FBT001 - whether it is plugged in
+    verdict: Verdict,
+    words: str,
+) -> None:
+    """It has to be there, unless it is in the network; the kernel's names stand for ours, as at each start."""
+    files = SYSTEMD | {zigbee.OWN_SETTINGS: f"frontend:\n  port: 8080\nserial:\n  port: {port}\n"}
+    found = zigbee.dongle(machine(tmp_path, files | ({port: ""} if there else {}), WANTED))
+    assert found.verdict is verdict
+    assert words in found.found
+
+
 def test_two_programs_at_one_dongle(tmp_path: Path) -> None:
     node = process(7, "node", "node /opt/zigbee2mqtt/index.js")
     here = plugged(tmp_path, node | process(8, "python", "python -m edge_energy run"))
@@ -52,7 +90,7 @@ def test_two_programs_at_one_dongle(tmp_path: Path) -> None:
     found = zigbee.dongle(here)
     assert (found.verdict, "Zigbee2MQTT (process 7)" in found.found) == (Verdict.OK, True)
     holds(tmp_path, 8, device)
-    found = zigbee.dongle(here)
+    found = zigbee.dongle(Machine(tmp_path))
     assert found.verdict is Verdict.FAILURE
     assert "two programs" in found.cause
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge_energy.config import load
@@ -9,10 +11,25 @@ from edge_energy.doctor.case import Case
 from edge_energy.doctor.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edge_energy.config import Settings
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user without rights for a while, where this one is root."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
 
 
 def machine(root: Path, files: Mapping[str, str] | None = None, programs: Mapping[str, str] | None = None) -> Machine:
