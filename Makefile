@@ -28,9 +28,10 @@ else
 endif
 
 torture: servers ## run the long versions of the acceptance tests: 200 kills, longer outages, a welded contact
-	@LONG_TESTS=1 $(BIN)/python -m pytest tests/acceptance
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/acceptance tests/appliance
 
 test-arm64: servers ## install the appliance on an emulated 64-bit ARM machine: a quarter of an hour, as root
+	@$(BIN)/python -c "from tests.servers import emulator; emulator.find() or emulator.make()"
 	@ARM64_TESTS=1 $(BIN)/python -m pytest tests/appliance/test_arm64.py
 
 lint: $(PROJECT) ## check style, format and types

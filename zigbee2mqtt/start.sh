@@ -30,7 +30,7 @@ case $port in
     /*)
         if [ ! -e "$port" ]; then
             echo "no Zigbee dongle: there is no $port. Waiting until one is plugged in. If it is, its kind may be unknown here:" \
-                "name its port and adapter in $ZIGBEE2MQTT_DATA/$CONFIGURATION, as in serial: {port: /dev/serial/by-id/…, adapter: ember}"
+                "below serial: in $ZIGBEE2MQTT_DATA/$CONFIGURATION, name its port (port: /dev/serial/by-id/…) and kind (adapter: ember)"
             while [ ! -e "$port" ]; do sleep "$EVERY"; done
             echo "the Zigbee dongle is there: $port"
         fi

@@ -23,8 +23,11 @@ pytestmark = [
     pytest.mark.skipif(not os.environ.get("ARM64_TESTS"), reason="slow: `make test-arm64`"),
     pytest.mark.timeout(3600),
 ]
-# The emulator cannot do what systemd's credentials take, so here they are links. All else of the units stays.
-WITHOUT_CREDENTIALS = """[Service]
+# The emulator knows neither the mounts of systemd's credentials nor namespaces of users and of IPC. All else of the
+# units stays as it is.
+EMULATED = """[Service]
+PrivateUsers=no
+PrivateIPC=no
 LoadCredential=
 Environment=CREDENTIALS_DIRECTORY=/run/emulated/%N
 ExecStartPre=+sh -c 'mkdir -p /run/emulated/%N && cp {} /run/emulated/%N/mqtt.password && chmod -R a+rX /run/emulated'
@@ -47,7 +50,7 @@ def test_install_sh_makes_an_appliance_and_readings_flow(debian: str, container:
     machine = container(debian, architecture="arm64")
     assert machine.run("uname", "-m").stdout.strip() == "aarch64"
     for unit, credentials in SECRETS.items():
-        machine.put(f"/etc/systemd/system/{unit}.service.d/emulated.conf", WITHOUT_CREDENTIALS.format(credentials))
+        machine.put(f"/etc/systemd/system/{unit}.service.d/emulated.conf", EMULATED.format(credentials))
     copy_repository(machine)
     install(machine, "--simulation", timeout=3000)
     machine.wait_active("edge-energy.service", 300)
