@@ -58,16 +58,16 @@ def synchronised() -> bool:
 
     A board with a device tree (every Raspberry Pi) has no battery behind its clock: after a power cut it starts
     with the moment of the last shutdown, plausible and false, so only the kernel's word that NTP has set it
-    counts. Other machines keep time while they are off.
+    counts, and where it may not be asked it has not given that. Other machines keep time while they are off.
     """
     if not _BOARD.exists():
         return True
     try:
         timex = _Timex()
-        ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+        refused = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) < 0
     except (OSError, AttributeError):
         return True
-    return not timex.status & _UNSYNCHRONISED
+    return not (refused or timex.status & _UNSYNCHRONISED)
 
 
 class Clock:

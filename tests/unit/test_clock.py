@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -83,25 +83,27 @@ async def test_whoever_keeps_anchors_is_told_when_the_date_is_known_or_was_chang
     assert not clock.set.is_set(), "once"
 
 
+@pytest.mark.parametrize(
+    ("status", "answer", "known"),
+    [(0x40, 5, False), (0x1, 0, True), (0, -1, False)],
+    ids=["no NTP", "NTP", "the kernel may not be asked"],
+)
 def test_only_a_board_without_a_battery_needs_the_kernel_s_word(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, answer: int, *, known: bool
 ) -> None:
     """A laptop keeps time while it is off; a Raspberry Pi does not."""
-    monkeypatch.setattr(clock_module, "_BOARD", tmp_path / "model")
-    monkeypatch.setattr(ctypes, "CDLL", _kernel_that_knows_no_ntp)
-    assert synchronised()
-    (tmp_path / "model").write_text("Raspberry Pi 4")
-    assert not synchronised()
 
-
-def _kernel_that_knows_no_ntp(*_: object, **__: object) -> object:
     class Kernel:
         @staticmethod
-        def adjtimex(timex: object) -> int:
-            timex._obj.status = 0x40  # type: ignore[attr-defined]
-            return 5
+        def adjtimex(timex: Any) -> int:
+            timex._obj.status = status
+            return answer
 
-    return Kernel
+    monkeypatch.setattr(clock_module, "_BOARD", tmp_path / "model")
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Kernel)
+    assert synchronised()
+    (tmp_path / "model").write_text("Raspberry Pi 4")
+    assert synchronised() is known
 
 
 def test_boots_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
