@@ -65,9 +65,10 @@ def _passphrase(with_secrets: bool, file: Path | None) -> str | None:  # noqa: F
 @_passphrase_file
 @_FILE
 def backup(config: Path | None, with_secrets: bool, passphrase_file: Path | None, file: Path) -> None:  # noqa: FBT001
-    """Back up configuration, journal (with the tokens of the HTTP server) and Zigbee2MQTT's network into FILE.
+    """Back up configuration, journal (with the tokens of the HTTP server) and Zigbee2MQTT's devices into FILE.
 
-    The daemon goes on meanwhile. FILE appears when it is complete and was looked through.
+    With --with-secrets also all passwords, keys, and the key of the Zigbee network, without which its devices would
+    have to be paired again. The daemon goes on meanwhile. FILE appears when it is complete and was looked through.
     """
     os.nice(5)  # the daemon goes first
     with _explained():
@@ -88,6 +89,14 @@ def backup(config: Path | None, with_secrets: bool, passphrase_file: Path | None
         click.echo("Secrets are not in it (--with-secrets), but for those that stand in these files themselves.")
     else:
         click.echo(f"{len(done.names)} secrets are in it, encrypted: without the passphrase they are lost.")
+    if done.left_out:
+        click.echo(
+            f"The key of the Zigbee network is not in it either ({', '.join(done.left_out)}): on a new disk this "
+            "backup alone does not bring the network back. With --with-secrets it does.",
+            err=True,
+        )
+    if done.unnamed:
+        click.echo(f"Not in it, for a backup cannot hold such names: {', '.join(map(str, done.unnamed))}.", err=True)
     if file.stat().st_mode & 0o077:
         click.echo(f"Others can read {file}: its disk keeps no permissions. Keep it where nobody else is.", err=True)
 
@@ -164,12 +173,16 @@ def reset(config: Path | None, yes: bool, backup_to: Path | None) -> None:  # no
             names = [path.relative_to(places.state).as_posix() for path in resets.doomed(places)] or ["nothing"]
             click.echo(f"This would back up to {directory}, then remove from {places.state}: {', '.join(names)}.")
             click.echo(
-                "All tokens of the HTTP server, and all that is not delivered yet, would be gone. With --yes it is."
+                "All tokens of the HTTP server, and all that is not delivered yet, would be gone. With --yes it is. "
+                "Which commands came before, and what is cut out or was switched off, is kept, for safety."
             )
             sys.exit(2)
         done = resets.reset(places, appliance, directory)
     click.echo(f"Backed up to {done.file} ({done.backup.bytes / 2**20:.1f} MiB).")
     click.echo(f"Removed from {places.state}: {', '.join(done.removed) or 'nothing'}.")
+    click.echo(
+        "The new journal knows only which commands came before, and what is cut out or was switched off, for safety."
+    )
     click.echo(f"Configuration and secrets are as they were. Start the daemon: {_START}")
     click.echo(f"To undo this: edge-energy restore {done.file}")
 

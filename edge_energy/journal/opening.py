@@ -44,7 +44,9 @@ class Lock:
     def __init__(self, directory: Path) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._file = (directory / "lock").open("w")
+            # No link is followed, and nothing truncated: root opens it, too, and the directory is not root's.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.fdopen(os.open(directory / "lock", flags, 0o644), "w")
         except OSError as error:
             raise ConfigError(
                 [f"[appliance] state_dir = {str(directory)!r}: cannot write there ({error.strerror})"]

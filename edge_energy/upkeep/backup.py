@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 _SHARE = 0.6  # of what is backed up: the archive is half as large, seldom more
 _SPARE = 2 * 2**20
+_ROOM = 64 * 2**20  # on the journal's disk: its WAL grows while it is copied, and the daemon must not find it full
 
 
 class Done(NamedTuple):
@@ -36,6 +36,10 @@ class Done(NamedTuple):
     wrong: int
     names: tuple[str, ...]
     """What of the secrets is in it."""
+    left_out: tuple[str, ...]
+    """What of Zigbee2MQTT is not in it, for it is secret."""
+    unnamed: tuple[Path, ...]
+    """Files whose names it cannot hold."""
 
 
 def make(where: Places, appliance: str, target: Path, passphrase: str | None = None) -> Done:
@@ -43,26 +47,23 @@ def make(where: Places, appliance: str, target: Path, passphrase: str | None = N
 
     Beside `target` there must be room for a copy of the journal as well. Raises `NotDone`; nothing is left then.
     """
-    with _scratch(target) as (copied, partial):
+    with files.written(target) as file, _scratch(target) as copied:
         found = dict(_files(where, target))
         journal = _journal(where, found, copied)
-        secrets = dict(where.secrets()) if passphrase is not None else {}
-        extra = {} if passphrase is None else {manifests.SEALED: _sealed(secrets, appliance, passphrase)}
-        items = [_item(name, path) for name, path in found.items()]
-        items += [Item(name, len(content), _hash(content)) for name, content in extra.items()]
         if journal is not None:
-            found[manifests.JOURNAL] = copied
-            items.append(_item(manifests.JOURNAL, copied))  # last: what is small is found without reading it
+            found[manifests.JOURNAL] = copied  # last: what is small is found without reading it
+        items = [_item(name, path) for name, path in found.items()]
+        secrets = dict(where.secrets()) if passphrase is not None else {}
+        extra = b""
+        if passphrase is not None:
+            extra = _sealed(secrets, appliance, passphrase, manifests.binding(items))
+            items.insert(0, Item(manifests.SEALED, len(extra), hashlib.sha256(extra).hexdigest()))
         manifest = _manifest(appliance, tuple(items), journal)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            archive.write(file, manifest, lambda item: _pieces(found.get(item.name), extra.get(item.name, b"")))
-            file.flush()
-            os.fsync(file.fileno())
-        size = partial.stat().st_size
-        partial.replace(target)
-        files.sync(target.parent)
+        archive.write(file, manifest, lambda item: _pieces(found.get(item.name), extra))
     entries, wrong = (journal.entries, journal.wrong) if journal else (0, 0)
-    return Done(manifest, size, entries, wrong, tuple(secrets))
+    left_out = dict(where.zigbee_files(manifests.ZIGBEE2MQTT_SECRETS)) if passphrase is None else {}
+    size, unnamed = target.stat().st_size, where.unnamed()
+    return Done(manifest, size, entries, wrong, tuple(secrets), tuple(left_out), tuple(unnamed))
 
 
 def _manifest(appliance: str, items: tuple[Item, ...], journal: snapshot.Contents | None) -> Manifest:
@@ -80,12 +81,7 @@ def _files(where: Places, target: Path) -> Iterator[tuple[str, Path]]:
     for name, path in where.others():
         if path.absolute() != target.absolute():
             yield name, path
-    directory = where.zigbee()
-    if directory is not None:
-        for file in manifests.ZIGBEE2MQTT_FILES:
-            path = directory / file
-            if path.is_file() and not path.is_symlink():
-                yield f"{manifests.ZIGBEE2MQTT}{file}", path
+    yield from where.zigbee_files(manifests.ZIGBEE2MQTT_FILES)
 
 
 def _journal(where: Places, found: dict[str, Path], copied: Path) -> snapshot.Contents | None:
@@ -93,6 +89,7 @@ def _journal(where: Places, found: dict[str, Path], copied: Path) -> snapshot.Co
     journal = where.journal
     if not os.access(where.state, os.R_OK | os.X_OK) and where.state.exists():
         raise NotDone(f"{where.state} cannot be read: run this as root (sudo)")
+    snapshot.refuse_in_pieces(journal)
     if not journal.exists():
         if not found:
             raise NotDone(f"nothing to back up: neither {where.config} nor {journal} exists")
@@ -101,19 +98,20 @@ def _journal(where: Places, found: dict[str, Path], copied: Path) -> snapshot.Co
         raise NotDone(f"{journal} cannot be read: run this as root (sudo)")
     size = snapshot.size(journal)
     rest = sum(path.stat().st_size for path in found.values())
-    needed, free = size + round((size + rest) * _SHARE) + _SPARE, shutil.disk_usage(copied.parent).free
+    spare = _ROOM if copied.parent.stat().st_dev == where.state.stat().st_dev else _SPARE
+    needed, free = size + round((size + rest) * _SHARE) + spare, shutil.disk_usage(copied.parent).free
     if needed > free:
         raise files.no_space(copied.parent, needed, free)
     snapshot.copy(journal, copied)
     return snapshot.examine(copied)
 
 
-def _sealed(secrets: dict[str, Path], appliance: str, passphrase: str) -> bytes:
+def _sealed(secrets: dict[str, Path], appliance: str, passphrase: str, bound: bytes) -> bytes:
     """Return an archive of the secrets, encrypted: they are small, so it is made in memory."""
     items = tuple(_item(name, path) for name, path in secrets.items())
     packed = io.BytesIO()
     archive.write(packed, _manifest(appliance, items, None), lambda item: _pieces(secrets[item.name]))
-    return sealed.seal(passphrase, packed.getvalue())
+    return sealed.seal(passphrase, packed.getvalue(), bound)
 
 
 def _item(name: str, path: Path) -> Item:
@@ -131,10 +129,6 @@ def _item(name: str, path: Path) -> Item:
     return Item(name, size, digest.hexdigest(), found.st_mode & 0o777, owner)
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _pieces(path: Path | None, content: bytes = b"") -> Iterator[bytes]:
     if path is None:
         yield content
@@ -148,20 +142,14 @@ def _pieces(path: Path | None, content: bytes = b"") -> Iterator[bytes]:
 
 
 @contextmanager
-def _scratch(target: Path) -> Iterator[tuple[Path, Path]]:
-    """Give two names beside the target, and remove what is left of them, also what a killed backup has left."""
-    if target.is_dir():
-        raise NotDone(f"{target} is a directory: name the file to write")
-    copied, partial = (target.with_name(f".{target.name}.{what}") for what in ("journal", "partial"))
-    scratch = [path.with_name(path.name + suffix) for path in (copied, partial) for suffix in ("", "-wal", "-shm")]
+def _scratch(target: Path) -> Iterator[Path]:
+    """Give a name beside the target, and remove what is left of it, also what a killed backup has left."""
+    copied = target.with_name(f".{target.name}.journal")
+    scratch = [copied.with_name(copied.name + suffix) for suffix in ("", "-wal", "-shm")]
+    for path in scratch:
+        path.unlink(missing_ok=True)
     try:
-        for path in scratch:
-            path.unlink(missing_ok=True)
-        yield copied, partial
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NotDone(f"no space left for {target}: free some, or back up to another disk") from None
-        raise NotDone(f"{target} cannot be written: {error}") from None
+        yield copied
     finally:
         for path in scratch:
             with suppress(OSError):

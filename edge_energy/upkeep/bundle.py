@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 import time
 import tomllib
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_energy.config.sources import ALIASES
-from edge_energy.upkeep import places
+from edge_energy.upkeep import files, places
 from edge_energy.upkeep.errors import NotDone
 from edge_energy.upkeep.evidence import collect
-from edge_energy.upkeep.scrub import Scrubber, is_secret_name, secrets_in
+from edge_energy.upkeep.manifest import ZIGBEE2MQTT
+from edge_energy.upkeep.scrub import Scrubber, is_secret_name, key_forms, listed_keys, secrets_in, secrets_in_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,34 +30,23 @@ if TYPE_CHECKING:
     from edge_energy.upkeep.places import Places
 
 _LARGEST_SECRET = 64 * 1024
+_SHORTEST = 8
+_HEX_KEY = re.compile("([0-9A-Fa-f]{2}){16}")
 _NO_SECRETS = ("_DIRECTORY", "_FILE", "PWD")
 
 
 def make(where: Places, socket: Path, target: Path, *, readings: bool = False) -> list[str]:
     """Write the bundle, a gzipped tar file; return the names of what is in it. Raises `NotDone`."""
-    if target.is_dir():
-        raise NotDone(f"{target} is a directory: name the file to write")
-    with places.credentials(where) as environ:
-        scrubber = Scrubber(known_secrets(where, environ))
-        found = list(collect(where, socket, environ, readings=readings))
-    scrubbed = {name: _encoded(scrubber, content) for name, content in found}
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            with tarfile.open(fileobj=file, mode="w:gz") as packed:
-                for name, content in scrubbed.items():
-                    info = tarfile.TarInfo(f"edge-energy-support/{name}")
-                    info.size, info.mtime, info.mode = len(content), int(time.time()), 0o600
-                    packed.addfile(info, io.BytesIO(content))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise NotDone(f"{target} cannot be written: {error.strerror or error}") from None
-    return list(scrubbed)
+    with files.written(target) as file, tarfile.open(fileobj=file, mode="w:gz") as packed:
+        with places.credentials(where) as environ:
+            scrubber = Scrubber(known_secrets(where, environ))
+            found = list(collect(where, socket, environ, readings=readings))
+        for name, tree in found:
+            content = _encoded(scrubber, tree)
+            info = tarfile.TarInfo(f"edge-energy-support/{name}")
+            info.size, info.mtime, info.mode = len(content), int(time.time()), 0o600
+            packed.addfile(info, io.BytesIO(content))
+    return [name for name, _ in found]
 
 
 def _encoded(scrubber: Scrubber, content: Any) -> bytes:
@@ -69,26 +60,39 @@ def _encoded(scrubber: Scrubber, content: Any) -> bytes:
 
 def known_secrets(where: Places, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield every secret that this machine knows: of the configuration, the environment, credentials and files."""
-    with suppress(OSError, ValueError):
-        yield from secrets_in(tomllib.loads(where.config.read_bytes().decode("utf-8-sig")))
+    yield from _secrets_of_config(where.config)
     names = {name for name, location in ALIASES.items() if is_secret_name(str(location[-1]))}
     for name, value in environ.items():
         if name in names or (is_secret_name(name) and not name.endswith(_NO_SECRETS)):
             yield value
         yield from secrets_in(value)
-    for path in _secret_files(where):
-        yield from _secrets_of(path)
+    for name, path in _secret_files(where):
+        yield from _secrets_of_zigbee(path) if name.startswith(ZIGBEE2MQTT) else _secrets_of(path)
     if found := environ.get("CREDENTIALS_DIRECTORY"):
-        for path in sorted(Path(found).iterdir()):
+        for path in sorted(Path(found).glob("*")):
             yield from _secrets_of(path)
 
 
-def _secret_files(where: Places) -> list[Path]:
+def _secrets_of_config(config: Path) -> Iterator[str]:
+    """Yield the secrets in our configuration, also where it is no TOML, which may be why somebody asks for help."""
+    try:
+        text = config.read_bytes().decode("utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NotDone(f"{config} cannot be read ({error.strerror}): run this as root (sudo)") from None
+    try:
+        yield from secrets_in(tomllib.loads(text))
+    except ValueError:
+        yield from secrets_in_lines(text)
+
+
+def _secret_files(where: Places) -> list[tuple[str, Path]]:
     """Return the files of this appliance that hold secrets; of a laptop there are none where we may not look."""
     if where.config.parent != where.etc and os.geteuid() != 0:
         return []
-    found = [path for _, path in where.secrets() if path.suffix != ".pem"]  # certificates are for everybody
-    if not all(os.access(path, os.R_OK) for path in found):
+    found = [(name, path) for name, path in where.secrets() if path.suffix != ".pem"]  # certificates are everybody's
+    if not all(os.access(path, os.R_OK) for _, path in found):
         raise NotDone(
             "what is secret must be known to be left out, and only root can read it: run this as root (sudo)"
         )
@@ -103,3 +107,18 @@ def _secrets_of(path: Path) -> Iterator[str]:
             yield content
             with suppress(ValueError):
                 yield from secrets_in(json.loads(content))
+
+
+def _secrets_of_zigbee(path: Path) -> Iterator[str]:
+    """Yield the keys and passwords in a file of Zigbee2MQTT, keys as every program may write them."""
+    text = path.read_text("utf-8", errors="replace")
+    found = [*secrets_in_lines(text)]
+    with suppress(ValueError, RecursionError):
+        found += secrets_in(json.loads(text))
+    for key in listed_keys(text):
+        yield from key_forms(key)
+    for secret in found:
+        if _HEX_KEY.fullmatch(secret):
+            yield from key_forms(bytes.fromhex(secret))
+        elif len(secret) >= _SHORTEST:  # counters are beside the keys
+            yield secret

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import stat
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
 
 from edge_energy.upkeep.errors import NotDone
 
@@ -81,6 +82,34 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def written(target: Path) -> Iterator[BinaryIO]:
+    """Give a file, for its owner only, that becomes `target` when all is written; else nothing is left of it.
+
+    Raises `NotDone`, also for `OSError` of whoever writes.
+    """
+    if target.is_dir():
+        raise NotDone(f"{target} is a directory: name the file to write")
+    if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
+        raise NotDone(f"{target} is a link or a device: name a file")
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        sync(target.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NotDone(f"no space left for {target}: free some, or name a file on another disk") from None
+        raise NotDone(f"{target} cannot be written: {error}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def no_space(path: Path, needed: int, free: int) -> NotDone:

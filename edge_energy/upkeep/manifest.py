@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_energy.upkeep.errors import NotDone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FORMAT = 1
 KIND = "edge-energy backup"
@@ -27,16 +30,19 @@ CONFIG = "config/edge-energy.toml"
 STATE = "state/"
 JOURNAL = f"{STATE}journal.db"
 ZIGBEE2MQTT = "zigbee2mqtt/"
-ZIGBEE2MQTT_FILES = ("database.db", "coordinator_backup.json", "configuration.yaml")
+ZIGBEE2MQTT_FILES = ("database.db",)
+ZIGBEE2MQTT_SECRETS = ("coordinator_backup.json", "configuration.yaml")
+"""Who has the network's key, which is in both, hears everything and switches everything."""
 SEALED = "secrets.sealed"
-"""An archive of its own, encrypted, with the names of `SECRET_PLACES`."""
+"""An archive of its own, encrypted, with all that `is_secret`."""
 SECRET_PLACES = ("etc", "secrets", "tls", "credstore")
 UPKEEP = ("backups", "restoring", "replaced-")
 """What upkeep itself keeps in the state directory begins so."""
 
+_ZIGBEE2MQTT = (*ZIGBEE2MQTT_FILES, *ZIGBEE2MQTT_SECRETS)
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 _KNOWN = re.compile(
-    rf"{re.escape(CONFIG)}|{re.escape(SEALED)}|{ZIGBEE2MQTT}({'|'.join(map(re.escape, ZIGBEE2MQTT_FILES))})"
+    rf"{re.escape(CONFIG)}|{re.escape(SEALED)}|{ZIGBEE2MQTT}({'|'.join(map(re.escape, _ZIGBEE2MQTT))})"
     rf"|({'|'.join(SECRET_PLACES)})/{_PART}|{STATE}{_PART}(/{_PART}){{0,3}}"
 )
 _LONGEST_NAME = 100  # what the header of a tar file has room for
@@ -73,9 +79,25 @@ def is_state(name: str) -> bool:
 
     The journal's own file comes by another way, and what lies around it is of the running daemon.
     """
+    return not is_ours(name) and permitted(f"{STATE}{name}")
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a file of the state directory is of the journal, of the running daemon, or of upkeep."""
     first = name.partition("/")[0]
-    ours = first == "lock" or first.startswith(("journal.", *UPKEEP))
-    return not ours and permitted(f"{STATE}{name}")
+    return first == "lock" or first.startswith(("journal.", *UPKEEP))
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a file leaves the appliance encrypted, or not at all."""
+    kind, _, rest = name.partition("/")
+    return kind in SECRET_PLACES or (f"{kind}/" == ZIGBEE2MQTT and rest in ZIGBEE2MQTT_SECRETS)
+
+
+def binding(files: Iterable[Item]) -> bytes:
+    """Return what ties the secrets to all the other files of their backup: changed, those do not get them."""
+    others = [(item.name, item.size, item.sha256, item.mode, item.owner) for item in files if item.name != SEALED]
+    return json.dumps(sorted(others)).encode()
 
 
 def permitted(name: str) -> bool:

@@ -18,10 +18,19 @@ from edge_energy.journal.journal import FILE_NAME
 from edge_energy.journal.opening import Lock
 from edge_energy.upkeep.errors import NotDone
 from edge_energy.upkeep.files import SERVICE, give, owner_of, regular
-from edge_energy.upkeep.manifest import CONFIG, SECRET_PLACES, STATE, UPKEEP, ZIGBEE2MQTT, is_state
+from edge_energy.upkeep.manifest import (
+    CONFIG,
+    SECRET_PLACES,
+    STATE,
+    UPKEEP,
+    ZIGBEE2MQTT,
+    ZIGBEE2MQTT_SECRETS,
+    is_ours,
+    is_state,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 STOP = f"stop it first (sudo systemctl stop {SERVICE})"
 _STATE_VARIABLE = "EDGE_ENERGY_APPLIANCE__STATE_DIR"
@@ -68,7 +77,8 @@ class Places:
         return self._secret_place(kind) / rest
 
     def secrets(self) -> Iterator[tuple[str, Path]]:
-        """Yield name in the backup and path of all generated secrets, credentials, keys and certificates."""
+        """Yield name in the backup and path of all secrets: generated ones, credentials, keys, certificates."""
+        yield from self.zigbee_files(ZIGBEE2MQTT_SECRETS)
         for kind in SECRET_PLACES:
             for path in regular(self._secret_place(kind)):
                 ours = path.name.startswith(f"{SERVICE}.") if kind == "credstore" else True
@@ -81,6 +91,20 @@ class Places:
             name = path.relative_to(self.state).as_posix()
             if is_state(name):
                 yield f"{STATE}{name}", path
+
+    def unnamed(self) -> list[Path]:
+        """Return the files of the state directory that a backup leaves out, as it cannot hold their names."""
+        names = {
+            path: path.relative_to(self.state).as_posix() for path in regular(self.state, deep=True, without=UPKEEP)
+        }
+        return [path for path, name in names.items() if not is_state(name) and not is_ours(name)]
+
+    def zigbee_files(self, names: Collection[str]) -> Iterator[tuple[str, Path]]:
+        """Yield name in the backup and path of those of Zigbee2MQTT's files that there are, and no links."""
+        directory = self.zigbee()
+        for path in regular(directory) if directory is not None else ():
+            if path.name in names:
+                yield f"{ZIGBEE2MQTT}{path.name}", path
 
     def _secret_place(self, kind: str) -> Path:
         return {"etc": self.etc, "credstore": self.credstore}.get(kind, self.etc / kind)
@@ -148,15 +172,17 @@ def relays(places: Places, config: Path) -> list[str]:
 @contextmanager
 def stopped(state: Path) -> Iterator[None]:
     """Keep the daemon from starting. Raises `NotDone` where it runs."""
-    made = not os.path.exists(state / "lock")  # noqa: PTH110 - which is no error where we may not look
+    file = state / "lock"
+    if os.path.islink(file):  # noqa: PTH114 - which is no error where we may not look
+        raise NotDone(f"{file} is a link: look who made it, and remove it")
     try:
         lock = Lock(state)
     except ConfigError:
         reason = "cannot be written: run this as root (sudo)" if not os.access(state, os.W_OK) else ""
         raise NotDone(f"{state} {reason}" if reason else f"the daemon is running with {state}: {STOP}") from None
     try:
-        if made:
-            give(state / "lock", owner_of(state))
+        if owner_of(file) != owner_of(state):  # we made it, now or before we were killed
+            give(file, owner_of(state))
         yield
     finally:
         lock.release()

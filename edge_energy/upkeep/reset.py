@@ -1,13 +1,23 @@
-"""`edge-energy reset`: back to the state of a fresh installation, after a backup of everything."""
+"""`edge-energy reset`: back to the state of a fresh installation, after a backup of everything.
+
+The journal is replaced by an empty one that knows which commands came before, what is cut out, and what a person has
+switched off: a load must not go on because a broker delivers an old command again.
+"""
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_energy.upkeep import backup, files, places, snapshot
+from edge_energy.errors import EdgeEnergyError
+from edge_energy.journal.files import wal_of
+from edge_energy.upkeep import backup, files, places, renewal, snapshot
 from edge_energy.upkeep import manifest as manifests
 from edge_energy.upkeep.errors import NotDone
+from edge_energy.upkeep.staging import Staging
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +36,6 @@ class Done(NamedTuple):
 def doomed(where: Places) -> list[Path]:
     """Return what a reset removes: the journal with all that lies around it, and every file that a backup takes."""
     around = [path for path in files.regular(where.state) if path.name.startswith("journal.")]
-    # The journal first: without it nothing that lies around it says anything.
-    around.sort(key=lambda path: path != where.journal)
     return [*around, *(path for _, path in where.others())]
 
 
@@ -46,10 +54,33 @@ def reset(where: Places, appliance: str, directory: Path) -> Done:
                 files.give(directory, files.owner_of(where.state))
         file = directory / f"edge-energy-{appliance}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
         done = backup.make(where, appliance, file)
-        snapshot.settle(where.journal)
         saved = {where.place(item.name) for item in done.manifest.files if item.name.startswith(manifests.STATE)}
+        if where.journal in saved:
+            _begin_anew(where)
         removed = [path for path in doomed(where) if path in saved or path.name.startswith("journal.")]
         for path in removed:
-            path.unlink(missing_ok=True)
+            if path != where.journal:
+                path.unlink(missing_ok=True)
         files.sync(where.state)
         return Done([path.relative_to(where.state).as_posix() for path in removed], file, done)
+
+
+def _begin_anew(where: Places) -> None:
+    """Replace the journal by an empty one, in one step: at no moment is there none. Raises `NotDone`."""
+    journal, staging = where.journal, Staging(where.state)
+    known = renewal.known(journal)
+    snapshot.settle(journal)  # last: whoever reads it leaves files beside it
+    if wal_of(journal).exists():  # it must not lie beside the new file, and may hold what no backup has
+        raise NotDone(f"{wal_of(journal)} is damaged: {snapshot.REPAIR}")
+    staging.begin()
+    try:
+        fresh = staging.name(journal)
+        renewal.seed(fresh, known, places.relays(where, where.config), time.time())
+        shutil.copymode(journal, fresh)
+        files.give(fresh, files.owner_of(where.state))
+        fresh.replace(journal)
+        files.sync(where.state)
+    except (sqlite3.Error, EdgeEnergyError, OSError) as error:
+        raise NotDone(f"{journal} cannot be replaced: {error}") from None
+    finally:
+        staging.discard()

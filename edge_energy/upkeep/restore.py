@@ -11,13 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from edge_energy.upkeep import archive, files, places, sealed, snapshot
+from edge_energy.upkeep import archive, files, places, renewal, sealed, snapshot
 from edge_energy.upkeep import manifest as manifests
 from edge_energy.upkeep.errors import NotDone
 from edge_energy.upkeep.staging import Plan, Staging
-from edge_energy.upkeep.unpacking import Unpacking, around_journal, renew
+from edge_energy.upkeep.unpacking import Unpacking
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_energy.upkeep.manifest import Manifest
     from edge_energy.upkeep.places import Places
 
@@ -49,9 +51,6 @@ def restore(where: Places, file: Path, passphrase: str | None = None, *, keep_co
 
     Raises `NotDone`; nothing was replaced then, unless it says so.
     """
-    if os.path.exists(where.state / "lock"):  # noqa: PTH110 - which is no error where we may not look
-        with places.stopped(where.state):  # rather now than after the minutes that a large file takes
-            pass
     try:
         with file.open("rb") as opened:
             return _restore(where, opened, passphrase, keep_config=keep_config)
@@ -65,50 +64,67 @@ def _restore(where: Places, file: BinaryIO, passphrase: str | None, *, keep_conf
     existing = next(path for path in (where.state, *where.state.parents) if path.exists())
     if not os.access(existing, os.W_OK):
         raise NotDone(f"{existing} cannot be written: run this as root (sudo)")
-    found = _verify(file, existing)
-    secrets = None if passphrase is None else _unseal(found, passphrase)
-    _allow(where, found, keep_config=keep_config)
-    new = not where.state.exists()
-    with places.stopped(where.state):
-        if new:
+    completed = _complete(where)
+    try:
+        found = _verify(file, existing, completed)
+        secrets = None if passphrase is None else _unseal(found, passphrase)
+        names = tuple(item.name for item in _opened(secrets).manifest.files) if secrets is not None else ()
+        if completed is not None and completed.backup == found.id:
+            return Done(found.manifest, completed.kept, snapshot.identify(where.journal), names, (), resumed=True)
+        _allow(where, found, keep_config=keep_config)
+        replaced = [where.place(name) for name in (*(item.name for item in found.manifest.files), *names)]
+        _let_zigbee_rest(where, replaced)
+        if not where.state.exists():
+            where.state.mkdir(parents=True)
             files.give(where.state, files.service_owner())
-            files.give(where.state / "lock", files.service_owner())
-        staging = Staging(where.state)
-        plan = staging.unfinished()
-        resumed = plan is not None
-        if plan is not None:
-            _complete(where, staging, plan)
-        left_out: tuple[str, ...] = ()
-        if plan is None or plan.backup != found.id:
+        with places.stopped(where.state):
+            staging = Staging(where.state)
             file.seek(0)
             unpacking = Unpacking(where, staging, found.id, leave={manifests.CONFIG} if keep_config else set())
-            plan = unpacking.stage(archive.Archive(file), _inner(secrets))
-            left_out, resumed = tuple(unpacking.left_out), False
+            archives = [archive.Archive(file), *([_opened(secrets)] if secrets is not None else [])]
+            plan = unpacking.stage(archives)
             staging.carry_out(plan)
-        names = tuple(item.name for item in _inner(secrets).manifest.files) if secrets is not None else ()
-        return Done(found.manifest, plan.kept, snapshot.identify(where.journal), names, left_out, resumed)
+            journal_id = snapshot.identify(where.journal)
+        return Done(found.manifest, plan.kept, journal_id, names, tuple(unpacking.left_out), resumed=False)
+    except NotDone as error:
+        if completed is None:
+            raise
+        raise NotDone(f"{error}; but the restore that was interrupted before is complete now") from None
 
 
-def _complete(where: Places, staging: Staging, plan: Plan) -> None:
-    """Carry out the plan of an interrupted restore; a daemon may have run since, and carried out commands."""
-    staged = [new for new, target, _ in plan.put if target == where.journal and new.exists()]
-    for journal in staged:
-        renew(where, journal, where.config)
-        snapshot.settle(where.journal)
-        plan.aside += around_journal(where, Path(plan.kept))
-    staging.carry_out(plan)
+def _complete(where: Places) -> Plan | None:
+    """Carry out the plan of an interrupted restore, if there is one: it needs neither its file nor any space.
+
+    A daemon may have run since, and carried out commands. What an interruption before the plan has left is removed.
+    Where the daemon runs that is said now, and not after the minutes that a large file takes.
+    """
+    if not os.path.exists(where.state / "lock"):  # noqa: PTH110 - which is no error where we may not look
+        return None
+    with places.stopped(where.state):
+        staging = Staging(where.state)
+        plan = staging.unfinished()
+        if plan is None:
+            staging.discard()
+            return None
+        _let_zigbee_rest(where, (target for _, target, _ in plan.put))
+        for journal in (new for new, target, _ in plan.put if target == where.journal and new.exists()):
+            renewal.renew_staged(where, journal, where.config)
+            snapshot.settle(where.journal)
+            plan.aside = renewal.around_journal(where, Path(plan.kept))
+        staging.carry_out(plan)
+        return plan
 
 
-def _verify(file: BinaryIO, disk: Path) -> _Verified:
-    """Read the whole file, if there is room for what it says that it holds. Raises `NotDone`."""
+def _verify(file: BinaryIO, disk: Path, completed: Plan | None) -> _Verified:
+    """Read the whole file; unless it is restored already there must be room for what it holds. Raises `NotDone`."""
     opened = archive.Archive(file)
     needed = sum(item.size for item in opened.manifest.files) + _SPARE
     free = shutil.disk_usage(disk).free
-    if needed > free:
+    if needed > free and (completed is None or completed.backup != opened.id):
         raise files.no_space(disk, needed, free)
     small: dict[str, bytes] = {}
     for item, pieces in opened.contents():
-        if item.name.partition("/")[0] in manifests.SECRET_PLACES:
+        if manifests.is_secret(item.name):
             raise NotDone(f"the backup is not as this program writes it: {item.name} is not encrypted")
         if item.name in (manifests.CONFIG, manifests.SEALED):
             small[item.name] = b"".join(pieces)
@@ -119,24 +135,20 @@ def _verify(file: BinaryIO, disk: Path) -> _Verified:
 
 
 def _unseal(found: _Verified, passphrase: str) -> bytes:
-    """Return the archive of the secrets, looked through."""
+    """Return the archive of the secrets, looked through; they are for this backup, with no file of it changed."""
     if found.sealed is None:
         raise NotDone("there are no secrets in this backup: restore it without --with-secrets")
-    content = sealed.unseal(passphrase, found.sealed)
-    for item, pieces in archive.Archive(io.BytesIO(content)).contents():
-        if item.name.partition("/")[0] not in manifests.SECRET_PLACES:
+    content = sealed.unseal(passphrase, found.sealed, manifests.binding(found.manifest.files))
+    for item, pieces in _opened(content).contents():
+        if not manifests.is_secret(item.name):
             raise NotDone(f"the backup is not as this program writes it: {item.name} is among the secrets")
         for _ in pieces:
             pass
     return content
 
 
-def _inner(secrets: bytes | None) -> archive.Archive:
-    """Return the archive of the secrets from its beginning, or one without any."""
-    if secrets is None:
-        empty = io.BytesIO()
-        archive.write(empty, manifests.Manifest("", "", "", "", 0, 0, ()), lambda _: iter(()))
-        secrets = empty.getvalue()
+def _opened(secrets: bytes) -> archive.Archive:
+    """Return the archive of the secrets, from its beginning."""
     return archive.Archive(io.BytesIO(secrets))
 
 
@@ -150,9 +162,13 @@ def _allow(where: Places, found: _Verified, *, keep_config: bool) -> None:
                 f"the configuration in the backup keeps its state in {named}, this machine in {where.state}: "
                 f"say --state-dir {named} if that is what you want, or --keep-config to keep the one that is here"
             )
-    for item in found.manifest.files:
-        if item.name.startswith(manifests.ZIGBEE2MQTT) and where.place(item.name) and _active("zigbee2mqtt"):
-            raise NotDone("Zigbee2MQTT is running: stop it first (sudo systemctl stop zigbee2mqtt)")
+
+
+def _let_zigbee_rest(where: Places, targets: Iterable[Path | None]) -> None:
+    """Refuse to replace files of a Zigbee2MQTT that runs: it would write its own over them."""
+    ours = [target for target in targets if target is not None and target.parent == where.zigbee()]
+    if ours and _active("zigbee2mqtt"):
+        raise NotDone("Zigbee2MQTT is running: stop it first (sudo systemctl stop zigbee2mqtt)")
 
 
 def _active(unit: str) -> bool:

@@ -14,7 +14,7 @@ import struct
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edge_energy.journal.files import open_database, wal_of
+from edge_energy.journal.files import open_database, reserve, wal_of
 from edge_energy.journal.rows import checksum
 from edge_energy.journal.salvage import broken_wal
 from edge_energy.journal.store import SCHEMA
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGES = 512  # of a step: 2 MiB
+REPAIR = "start the daemon, which repairs it, then try again"
+_NOT_ALLOWED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)  # to make the files that belong to a WAL
 _WAIT = 10.0  # seconds; while a daemon that just starts has the file for itself
 
 
@@ -36,6 +38,18 @@ class Contents(NamedTuple):
     schema: int
     entries: int
     wrong: int
+
+
+def refuse_in_pieces(journal: Path) -> None:
+    """Raise `NotDone` where the file is not all there is: after a power cut the rest may lie beside it.
+
+    That is a repair which the next start of the daemon completes, or a WAL whose file is empty: SQLite would take
+    that for a new one and delete the WAL.
+    """
+    around = [path.name for path in journal.parent.glob("journal.*") if path not in (journal, reserve(journal))]
+    empty = not journal.exists() or journal.stat().st_size == 0
+    if (empty and around) or f"{journal.name}.recovered" in around:
+        raise NotDone(f"{journal} is in the middle of a repair ({', '.join(sorted(around))}): {REPAIR}")
 
 
 def size(journal: Path) -> int:
@@ -71,14 +85,17 @@ def _whole(journal: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
             raise NotDone("no space left for a copy of the journal: free some, or back up to another disk") from None
-        raise NotDone(
-            f"{journal} cannot be copied ({error}): start the daemon, which repairs it, then try again"
-        ) from None
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_ALLOWED and os.geteuid() != 0:
+            raise NotDone(f"{journal} cannot be read by you alone ({error}): run this as root (sudo)") from None
+        raise NotDone(f"{journal} cannot be copied ({error}): {REPAIR}") from None
 
 
 def settle(journal: Path) -> None:
-    """Bring what is in the WAL of a stopped journal into its file, so that it is one; of a damaged one, nothing."""
-    if journal.exists() and broken_wal(wal_of(journal)) is None:
+    """Bring what is in the WAL of a stopped journal into its file, so that it is one; of a damaged one, nothing.
+
+    Nor of an empty file: SQLite would delete its WAL.
+    """
+    if journal.exists() and journal.stat().st_size and broken_wal(wal_of(journal)) is None:
         with suppress(sqlite3.Error), closing(open_database(journal)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

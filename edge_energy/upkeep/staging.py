@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_energy.journal.journal import FILE_NAME
 from edge_energy.upkeep import files
 from edge_energy.upkeep.errors import NotDone
 
@@ -46,7 +47,11 @@ class Staging:
         self._plan = self.directory / _PLAN
 
     def begin(self) -> None:
-        """Start with an empty directory."""
+        """Start with an empty directory. Raises `NotDone` where there is a plan, which must be carried out first."""
+        if self.unfinished() is not None:
+            raise NotDone(
+                "another restore was interrupted just now: start this one again, which completes that first"
+            )
         self.discard()
         self.directory.mkdir(mode=0o700)
 
@@ -103,9 +108,13 @@ class Staging:
         return Plan(body["backup"], body["kept"], aside, put)
 
     def carry_out(self, plan: Plan) -> None:
-        """Make all moves of a plan that are not made yet, in order."""
+        """Make all moves of a plan that are not made yet, in order.
+
+        What goes aside belongs to the replaced journal: once the new one is in place, a daemon may have made its own.
+        """
+        journal = self.name(self._state / FILE_NAME)
         for old, new in plan.aside:
-            if old.exists():
+            if journal.exists() and old.exists():
                 new.parent.mkdir(parents=True, exist_ok=True)
                 old.rename(free_name(new))
         files.sync(self._state)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import filecmp
 import os
-import sqlite3
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edge_energy.upkeep import files, places, renewal, snapshot
+from edge_energy.upkeep import files, renewal, snapshot
 from edge_energy.upkeep import manifest as manifests
-from edge_energy.upkeep.errors import NotDone
 from edge_energy.upkeep.staging import Plan, free_name
 
 if TYPE_CHECKING:
@@ -24,23 +21,7 @@ if TYPE_CHECKING:
     from edge_energy.upkeep.places import Places
     from edge_energy.upkeep.staging import Staging
 
-_STAYS = ("journal.db", "journal.reserve")
-
-
-def around_journal(where: Places, kept: Path) -> list[tuple[Path, Path]]:
-    """Return what to move aside that belongs to the journal which is replaced: SQLite's files, marks, repairs."""
-    found = sorted(path for path in where.state.glob("journal.*") if path.name not in _STAYS)
-    return [(path, kept / path.name) for path in found]
-
-
-def renew(where: Places, journal: Path, config: Path) -> None:
-    """Give a staged journal a new id, and what the journal knows that it replaces. Raises `NotDone`."""
-    known = renewal.known_commands(where.journal)
-    try:
-        renewal.renew(journal, known, places.relays(where, config), time.time())
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        raise NotDone(f"the journal in the backup is not one that this release knows: {error}") from None
-    files.sync(journal)
+_WIDEST, _WIDEST_OF_CERTIFICATES = 0o640, 0o644
 
 
 class Unpacking:
@@ -59,7 +40,7 @@ class Unpacking:
         self._plan = Plan(backup, str(self._kept))
         self._staged: dict[str, Path] = {}
 
-    def stage(self, *archives: Archive) -> Plan:
+    def stage(self, archives: Iterable[Archive]) -> Plan:
         """Unpack, check the journal, make it a new one; the plan is on the disk on return. Raises `NotDone`."""
         self._staging.begin()
         try:
@@ -95,7 +76,7 @@ class Unpacking:
             for piece in pieces:
                 file.write(piece)
             file.flush()
-            os.fchmod(file.fileno(), item.mode & 0o666 | 0o600)
+            os.fchmod(file.fileno(), _mode(item, target))
             os.fsync(file.fileno())
         inside = target.is_relative_to(self._where.state)
         files.give(new, self._owner if inside else self._owner_of(item, target))
@@ -126,6 +107,15 @@ class Unpacking:
         """Look through the journal and renew it; what lies around the old one is not for it."""
         snapshot.examine(journal)
         config = self._staged.get(manifests.CONFIG)
-        renew(self._where, journal, config if config is not None and config.exists() else self._where.config)
+        renewal.renew_staged(
+            self._where, journal, config if config is not None and config.exists() else self._where.config
+        )
         snapshot.settle(self._where.journal)
-        self._plan.aside += around_journal(self._where, self._kept)
+        self._plan.aside += renewal.around_journal(self._where, self._kept)
+
+
+def _mode(item: Item, target: Path) -> int:
+    """Return the permissions of a file: as before, or as on the machine of the backup, but not for everybody."""
+    if target.exists():
+        return target.stat().st_mode & 0o777
+    return item.mode & (_WIDEST_OF_CERTIFICATES if item.name.endswith(".pem") else _WIDEST) | 0o600

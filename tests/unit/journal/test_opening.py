@@ -284,3 +284,19 @@ def test_arrivals_keep_their_dates_over_a_repair(path: Path) -> None:
     with closing(store), closing(Reader(path)) as reader:
         (entry,) = reader.read(1, 10, 10, store.boot).entries
     assert (entry.time, entry.span) == (NOON + SECOND, None)
+
+
+def test_the_lock_follows_no_link_and_truncates_nothing(tmp_path: Path) -> None:
+    """Root opens it, too, for a backup or a restore; the directory is the daemon's."""
+    victim = tmp_path / "victim"
+    victim.write_text("root:secret")
+    lock = tmp_path / "lock"
+    for target in (victim, tmp_path / "absent"):
+        lock.symlink_to(target)
+        with pytest.raises(ConfigError, match="cannot write there"):
+            Lock(tmp_path)
+        lock.unlink()
+    lock.hardlink_to(victim)
+    Lock(tmp_path).release()
+    assert victim.read_text() == "root:secret"
+    assert not (tmp_path / "absent").exists()

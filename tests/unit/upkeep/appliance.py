@@ -43,7 +43,7 @@ def furnish(places: Places, entries: int = 500) -> Places:
     zigbee = places.zigbee2mqtt[0]
     zigbee.mkdir()
     (zigbee / "database.db").write_text('{"id":1}\n')
-    (zigbee / "coordinator_backup.json").write_text('{"network_key":{"key":"0011"}}')
+    (zigbee / "coordinator_backup.json").write_text('{"network_key":{"key":"0103050709"}}')
     (zigbee / "log").write_text("not wanted")
     return places
 

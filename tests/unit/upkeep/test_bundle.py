@@ -13,6 +13,7 @@ import pytest
 from edge_energy import client
 from edge_energy.upkeep import bundle, evidence
 from edge_energy.upkeep.errors import NotDone
+from edge_energy.upkeep.scrub import Scrubber
 from tests.unit.upkeep.appliance import furnish, make_places
 
 if TYPE_CHECKING:
@@ -138,3 +139,40 @@ def test_what_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "journalctl" in found["edge-energy-support/log.txt"]
     with pytest.raises(NotDone, match="cannot be written"):
         bundle.make(places, tmp_path / "socket", tmp_path / "absent" / "support.tar.gz")
+
+
+def test_the_key_of_the_zigbee_network_is_a_secret(where: Places) -> None:
+    """However a program prints it; the other lines of the files are none."""
+    key = bytes(range(101, 117))
+    zigbee = where.zigbee2mqtt[0]
+    (zigbee / "coordinator_backup.json").write_text(
+        json.dumps({"network_key": {"key": key.hex(), "sequence_number": 0, "frame_counter": 5}, "channel": 15})
+    )
+    listed = "".join(f"\n    - {number}" for number in key)
+    (zigbee / "configuration.yaml").write_text(
+        f"mqtt:\n  user: zigbee2mqtt\n  password: geheim-4711\nadvanced:\n  channel: 15\n  network_key:{listed}\n"
+    )
+    scrubber = Scrubber(bundle.known_secrets(where, {}))
+    for form in (key.hex(), key.hex().upper(), list(key), "geheim-4711"):
+        assert scrubber.text(f"<{form}>".replace("[", "").replace("]", "")) == "<***>"
+    kept = "user zigbee2mqtt, channel: 15, 0 frames, 5 lost"
+    assert scrubber.text(kept) == kept
+
+
+def test_secrets_of_a_configuration_that_is_no_toml_are_known(where: Places) -> None:
+    """That it is none may be why somebody asks for help."""
+    where.config.write_text('[[mqtt]]\nusername = "u"\npassword = "hunter2hunter"\nport = = 1\n')
+    assert "hunter2" not in Scrubber(bundle.known_secrets(where, {})).text("logged in with hunter2hunter")
+
+
+def test_a_configuration_that_cannot_be_read_is_no_reason_to_know_no_secrets(where: Places) -> None:
+    """It is refused, for its passwords may be in the log."""
+    where.config.unlink()
+    where.config.mkdir()
+    with pytest.raises(NotDone, match=r"root \(sudo\)"):
+        list(bundle.known_secrets(where, {}))
+
+
+def test_credentials_that_are_gone_are_no_traceback(where: Places, tmp_path: Path) -> None:
+    """As in a shell that has the environment of a unit."""
+    list(bundle.known_secrets(where, {"CREDENTIALS_DIRECTORY": str(tmp_path / "gone")}))

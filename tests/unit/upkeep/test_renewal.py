@@ -78,13 +78,13 @@ def test_ids_of_the_replaced_journal_are_taken_over(tmp_path: Path) -> None:
     record(
         replaced, 100, {f"{COMMANDS}b": kept("b", outcome="confirmed", reason=""), "token/1": {}, f"{NEWEST}x": 5.0}
     )
-    known = renewal.known_commands(replaced)
+    known = renewal.known(replaced)
     assert set(known) == {f"{COMMANDS}b", f"{NEWEST}x"}
     changes = renewal.changed({}, known, [], NOW)
     assert changes == {f"{COMMANDS}b": known[f"{COMMANDS}b"], f"{NEWEST}x": NOW, f"{NEWEST}{RELAY}": NOW}
     replaced.write_bytes(b"nonsense" * 1000)
-    assert renewal.known_commands(replaced) == {}
-    assert renewal.known_commands(tmp_path / "absent.db") == {}
+    assert renewal.known(replaced) == {}
+    assert renewal.known(tmp_path / "absent.db") == {}
 
 
 @pytest.mark.parametrize("on", [True, False, None])
@@ -93,3 +93,17 @@ def test_no_load_is_switched_on_by_an_old_end(on: bool | None) -> None:  # noqa:
     state = {"relay/a": {"end": 5.0, "boot": "x", "on": on}, "cut-out/a": "too hot", "off/a": {"at": 1, "utc": 2}}
     changes = renewal.changed(state, {}, [], time.time())
     assert changes == ({} if on is False else {"relay/a": None})
+
+
+def test_the_mark_of_the_newest_command_is_never_set_back() -> None:
+    """The clock may be behind, as a Raspberry Pi's is until it is set."""
+    for state, known in (({f"{NEWEST}a": NOW + 60}, {}), ({}, {f"{NEWEST}a": NOW + 60})):
+        commands = KnownCommands(renewal.changed(state, known, ["a"], NOW))
+        assert commands.overtaken("a", NOW + 50, NOW + 70)
+    assert renewal.changed({f"{NEWEST}a": "nonsense"}, {}, ["a"], NOW) == {f"{NEWEST}a": NOW}
+
+
+def test_the_replaced_journal_knows_better_what_is_cut_out() -> None:
+    """What only the backup has stays."""
+    state = {"cut-out/a": "too hot", "cut-out/b": "over-current", "off/a": {"at": 1, "utc": 2}}
+    assert renewal.changed(state, {"cut-out/a": "too cold"}, [], NOW) == {"cut-out/a": "too cold"}

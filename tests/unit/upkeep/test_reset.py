@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 from edge_energy import cli
-from edge_energy.journal.opening import Lock
-from edge_energy.upkeep import reset, restore
+from edge_energy.journal.opening import Lock, open_store
+from edge_energy.journal.store import Commit, Store
+from edge_energy.relays.known import KnownCommands
+from edge_energy.upkeep import backup, reset, restore
 from edge_energy.upkeep.errors import NotDone
-from tests.unit.upkeep.appliance import furnish, look, make_places, snapshot
+from tests.unit.samples import BOOT, new_entries
+from tests.unit.upkeep.appliance import furnish, look, make_places, record, snapshot, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +38,8 @@ def test_the_state_is_gone_and_in_the_backup(where: Places) -> None:
     assert done.file.parent == where.backups
     assert set(done.removed) == {"journal.db", "journal.reserve", "journal.suspect", "ledger.db"}
     left = {path.name for path in where.state.iterdir()}
-    assert left == {"lock", "backups", ".strange"}
+    assert left == {"lock", "backups", ".strange", "journal.db"}
+    assert look(where.journal, "SELECT count(*) FROM entries") == [(0,)]
     assert (snapshot(where.etc), snapshot(where.credstore), snapshot(where.zigbee2mqtt[0])) == others
     restore.restore(where, done.file)
     assert look(where.journal, "SELECT count(*) FROM entries") == [(500,)]
@@ -69,4 +75,62 @@ def test_without_yes_it_only_says_what_it_would_do(where: Places) -> None:
     done = CliRunner().invoke(cli.main, ["reset", "--yes", "--config", str(where.config)])
     assert done.exit_code == 0, done.output
     assert "edge-energy restore" in done.output
-    assert not where.journal.exists()
+    assert look(where.journal, "SELECT count(*) FROM entries") == [(0,)]
+
+
+def test_a_repair_that_a_power_cut_interrupted_is_completed_before(where: Places, tmp_path: Path) -> None:
+    """All there is lies under another name, or in the WAL of an empty file: neither backup nor reset takes it."""
+    where.journal.rename(where.state / "journal.db.recovered")
+    refuses(where, tmp_path)
+    where.journal.touch()
+    refuses(where, tmp_path)
+    (where.state / "journal.db.recovered").rename(where.state / "journal.db-wal")
+    refuses(where, tmp_path)
+    where.journal.unlink()
+    refuses(where, tmp_path)
+
+
+def refuses(where: Places, tmp_path: Path) -> None:
+    before = snapshot(tmp_path)
+    with pytest.raises(NotDone, match=r"in the middle of a repair .* start the daemon"):
+        backup.make(where, "house-7", tmp_path / "backup.tar.gz")
+    with pytest.raises(NotDone, match=r"in the middle of a repair .* start the daemon"):
+        reset.reset(where, "house-7", tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_wal_that_is_damaged_is_not_removed(where: Places, tmp_path: Path) -> None:
+    """Behind the damage lies what no backup has."""
+    with closing(Store(where.journal)) as store:
+        store.begin(BOOT)
+        for _ in range(5):
+            store.commit(Commit(entries=new_entries(5)))
+        wal = bytearray(where.journal.with_name("journal.db-wal").read_bytes())
+    wal[62:92] = b"\xff" * 30
+    where.journal.with_name("journal.db-wal").write_bytes(wal)
+    with pytest.raises(NotDone, match="start the daemon"):
+        reset.reset(where, "house-7", tmp_path)
+    assert where.journal.with_name("journal.db-wal").read_bytes() == wal
+    assert look(where.journal, "SELECT count(*) FROM entries")[0][0] >= 500
+
+
+def test_no_load_is_switched_on_because_of_a_reset(where: Places) -> None:
+    """What a broker delivers again is known or superseded; what is cut out or was switched off stays so."""
+    now = time.time()
+    relay = "shelly-ec62608ab9a4"
+    done = {"command": "x", "relay": relay, "on": True, "for": None, "issued": now - 60, "until": now + 3000}
+    state = {
+        "command/x": {**done, "outcome": "confirmed", "reason": ""},
+        f"cut-out/{relay}": "too hot",
+        "token/1": {},
+    }
+    record(where.journal, 100, state)
+    reset.reset(where, "house-7", where.backups)
+    kept = state_of(where.journal)
+    assert kept[f"cut-out/{relay}"] == "too hot"
+    assert "token/1" not in kept
+    commands = KnownCommands(kept)
+    assert commands.overtaken(relay, now - 1, now + 60)
+    store, repaired = open_store(where.journal, BOOT)
+    with closing(store):
+        assert (repaired, store.newest) == (None, 0)

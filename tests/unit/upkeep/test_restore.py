@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import hashlib
 import shutil
 import stat
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_energy.journal.opening import Lock, open_store
-from edge_energy.upkeep import backup, places, restore
+from edge_energy.journal.store import Commit, Store
+from edge_energy.upkeep import archive, backup, places, restore, sealed
+from edge_energy.upkeep import manifest as manifests
 from edge_energy.upkeep import snapshot as journals
 from edge_energy.upkeep.errors import NotDone
 from edge_energy.upkeep.places import Places
-from tests.unit.samples import BOOT
-from tests.unit.upkeep.appliance import PASSPHRASE, furnish, look, make_places, record, snapshot
+from edge_energy.upkeep.staging import Staging
+from tests.unit.samples import BOOT, new_entries
+from tests.unit.upkeep.appliance import PASSPHRASE, furnish, look, make_places, record, snapshot, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sealed._COST, "n", 2)
 
 
 @pytest.fixture
@@ -46,7 +57,6 @@ def test_a_backup_has_everything(where: Places, tmp_path: Path) -> None:
         "state/ledger.db",
         "state/journal.db",
         "zigbee2mqtt/database.db",
-        "zigbee2mqtt/coordinator_backup.json",
         "secrets.sealed",
     }
     assert set(done.names) == {
@@ -54,12 +64,15 @@ def test_a_backup_has_everything(where: Places, tmp_path: Path) -> None:
         "secrets/mqtt-devices.password",
         "tls/server.key",
         "credstore/edge-energy.mqtt.password",
+        "zigbee2mqtt/coordinator_backup.json",
     }
+    assert (done.left_out, done.unnamed) == ((), ())
     assert (done.entries, done.wrong, done.manifest.position) == (500, 0, 500)
     assert done.bytes == target.stat().st_size
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["b.tar.gz"]
     assert b"secret " not in gzip.decompress(target.read_bytes())
+    assert b"0103050709" not in gzip.decompress(target.read_bytes())
 
 
 def test_it_is_restored_on_another_machine(where: Places, file: Path, tmp_path: Path) -> None:
@@ -72,7 +85,7 @@ def test_it_is_restored_on_another_machine(where: Places, file: Path, tmp_path: 
     assert other.config.read_text() == content
     assert done.secrets == ()
     assert not (tmp_path / "cred2").exists()
-    assert set(done.left_out) == {"zigbee2mqtt/database.db", "zigbee2mqtt/coordinator_backup.json"}
+    assert set(done.left_out) == {"zigbee2mqtt/database.db"}
     assert (other.state / "ledger.db").read_bytes() == before["ledger.db"]
     assert look(other.journal, "SELECT * FROM pending") == [("influxdb", 401, None)]
     assert done.journal_id == look(other.journal, "SELECT journal_id FROM meta")[0][0] != done.manifest.journal_id
@@ -102,7 +115,7 @@ def test_what_was_there_is_kept(where: Places, file: Path) -> None:
     (old,) = where.config.parent.glob("edge-energy.toml.replaced-*")
     assert old.read_bytes() == changed
     assert password.read_text() == "secret of the broker"
-    assert stat.S_IMODE(password.stat().st_mode) == 0o644  # as when it was backed up
+    assert stat.S_IMODE(password.stat().st_mode) == 0o640  # as it was here
     assert [path.read_text() for path in where.credstore.glob("*.replaced-*")] == ["changed since"]
     assert not list((where.etc / "tls").glob("*.replaced-*"))  # it had not changed
     assert not list(where.etc.rglob(".*"))
@@ -178,3 +191,117 @@ def test_no_room_is_said_before_anything_is_written(
         backup.make(where, "house-7", file.with_name("second.tar.gz"))
     assert snapshot(where.state.parent) == before
     assert not file.with_name("second.tar.gz").exists()
+
+
+def test_the_wal_of_an_empty_journal_is_kept_with_it(where: Places, file: Path) -> None:
+    """After a power cut it may hold everything; SQLite would delete it."""
+    with closing(Store(where.journal)) as store:
+        store.begin(BOOT)
+        store.commit(Commit(entries=new_entries(50)))
+        wal = where.journal.with_name("journal.db-wal").read_bytes()
+    where.journal.write_bytes(b"")
+    where.journal.with_name("journal.db-wal").write_bytes(wal)
+    restore.restore(where, file)
+    kept = snapshot(next(where.state.glob("replaced-*")))
+    assert (kept["journal.db"], kept["journal.db-wal"]) == (b"", wal)
+    assert look(where.journal, "SELECT max(position) FROM entries") == [(500,)]
+
+
+def test_what_was_cut_out_after_the_backup_stays_off(where: Places, file: Path) -> None:
+    """Also what a person has switched off."""
+    record(where.journal, 100, {"cut-out/heater": "over-current", "off/pump": {"at": 5, "utc": 1e9}})
+    restore.restore(where, file)
+    kept = state_of(where.journal)
+    assert (kept["cut-out/heater"], kept["off/pump"]) == ("over-current", {"at": 5, "utc": 1e9})
+
+
+def test_an_interrupted_restore_needs_no_space(where: Places, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are staged already; and what was staged without a plan is removed before room is looked for."""
+    none = shutil.disk_usage("/")._replace(free=1000)
+    with monkeypatch.context() as patched:
+        patched.setattr(Staging, "carry_out", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            restore.restore(where, file)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: none)
+        assert restore.restore(where, file).resumed
+    staged = where.state / "restoring" / "journal.db"
+    staged.parent.mkdir()
+    staged.touch()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: none if staged.exists() else none._replace(free=2**30))
+    assert not restore.restore(where, file).resumed
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_bad_file_does_not_keep_an_interrupted_restore_from_its_end(
+    where: Places, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is said, as something was replaced."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Staging, "carry_out", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            restore.restore(where, file)
+    file.write_bytes(b"nonsense")
+    with pytest.raises(NotDone, match="the restore that was interrupted before is complete now"):
+        restore.restore(where, file)
+    assert not (where.state / "restoring").exists()
+
+
+def test_the_keys_of_zigbee_come_back_with_the_passphrase_only(where: Places, file: Path) -> None:
+    """They are among the secrets; without those they are not in a backup, and that is known."""
+    key = where.zigbee2mqtt[0] / "coordinator_backup.json"
+    content = key.read_text()
+    key.write_text("another network")
+    restore.restore(where, file)
+    assert key.read_text() == "another network"
+    restore.restore(where, file, PASSPHRASE)
+    assert key.read_text() == content
+    done = backup.make(where, "house-7", file.with_name("open.tar.gz"))
+    assert done.left_out == ("zigbee2mqtt/coordinator_backup.json",)
+    assert b"0103050709" not in gzip.decompress(file.with_name("open.tar.gz").read_bytes())
+
+
+def test_secrets_are_for_the_backup_that_they_were_sealed_in(where: Places, file: Path, tmp_path: Path) -> None:
+    """A configuration that names another broker would send it the password."""
+    with file.open("rb") as opened:
+        packed = archive.Archive(opened)
+        contents = {item.name: b"".join(pieces) for item, pieces in packed.contents()}
+    contents[manifests.CONFIG] += b'\n[[mqtt]]\nhost = "evil.example"\n'
+    items = tuple(
+        item._replace(size=len(contents[item.name]), sha256=hashlib.sha256(contents[item.name]).hexdigest())
+        for item in packed.manifest.files
+    )
+    forged, before = tmp_path / "forged.tar.gz", snapshot(where.etc)
+    with forged.open("wb") as target:
+        changed = dataclasses.replace(packed.manifest, files=items)
+        archive.write(target, changed, lambda item: iter([contents[item.name]]))
+    with pytest.raises(NotDone, match="somebody has changed the backup"):
+        restore.restore(where, forged, PASSPHRASE)
+    assert snapshot(where.etc) == before
+
+
+def test_a_backup_leaves_room_for_the_daemon_on_its_disk(
+    where: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The WAL grows while it is read, and a full disk would hold up the writer."""
+    little = shutil.disk_usage("/")._replace(free=32 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
+    with pytest.raises(NotDone, match="not enough space"):
+        backup.make(where, "house-7", tmp_path / "second.tar.gz")
+
+
+def test_a_backup_opens_no_file_to_everybody(where: Places, tmp_path: Path) -> None:
+    """Permissions are those that are here, or at most what this program gives."""
+    file = tmp_path / "open.tar.gz"
+    where.config.chmod(0o666)
+    backup.make(where, "house-7", file)
+    where.config.unlink()
+    restore.restore(where, file)
+    assert stat.S_IMODE(where.config.stat().st_mode) == 0o640
+    where.config.write_text(where.config.read_text() + "# changed\n")
+    where.config.chmod(0o600)
+    restore.restore(where, file)
+    assert stat.S_IMODE(where.config.stat().st_mode) == 0o600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_energy.upkeep.scrub import MASK, Scrubber, is_secret_name, secrets_in
+from edge_energy.upkeep.scrub import (
+    MASK,
+    Scrubber,
+    is_secret_name,
+    key_forms,
+    listed_keys,
+    secrets_in,
+    secrets_in_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +37,7 @@ TREES = st.recursive(
 
 
 def forms(secret: str) -> list[str]:
-    return [secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]
+    return [secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1]]
 
 
 @given(SECRETS, TEXTS, TEXTS)
@@ -140,3 +149,82 @@ def test_a_tree_without_end_is_cut_off() -> None:
         tree = [tree]
     assert "hunter2" not in json.dumps(Scrubber([]).value(tree))
     assert not list(secrets_in(tree))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("- Network Key: configured=0103hunter2, adapter=0103hunter2", "network key mismatch configured=1, hunter2"),
+        *("network_key: [1, 3, 'hunter2', 5]", '"network_key":[1,3,"hunter2"]', "network key [1,3,hunter2,5]"),
+        *(
+            "network_key: [1, 3,\n  hunter2]",
+            "network_key:\n  - 1\n  - hunter2\n",
+            "network_key: <Buffer 01 hunter2>",
+        ),
+        *("networkKey: Buffer(16) [Uint8Array] [ 1, hunter2 ]", '{"key":{"type":"Buffer","data":[1,"hunter2"]}}'),
+        *("--password hunter2", "-P hunter2", "--pw hunter2", '["--password", "hunter2"]', "password is hunter2"),
+        *("password=ab;hunter2", "(user=a, pass=b hunter2)", "password=foo)hunter2", "sasl.password=abc,hunter2"),
+        *("https://u:p/hunter2@host", "https://u:p?hunter2@host", "https://u:p#hunter2@host", "/x?sig=hunter2&a=1"),
+        "key=ab&hunter2",
+        "MIIE2hunter2hunter2hunter2hunter2hunter2\n a: hunter2=\n-----END PRIVATE KEY-----",
+        "a: MIIE2hunter2hunter2hunter2hunter2hunter2\na: hunter2hunter2==\na: -----END RSA PRIVATE KEY-----\nafter",
+    ],
+)
+def test_a_secret_is_one_to_its_end(text: str) -> None:
+    """Whatever is in it: blanks, separators, lists, and only its end, where the log begins in the middle."""
+    assert "hunter2" not in Scrubber([]).text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the password is wrong, the token is not valid",
+        "password=*** host=127.0.0.1 port=1883",
+        "mosquitto[123]: listening",
+        "see https://example.org/a?b=c",
+        "connected\n-----BEGIN CERTIFICATE-----",
+    ],
+)
+def test_what_stands_beside_a_secret_stays(text: str) -> None:
+    """It is what somebody looks for."""
+    assert Scrubber([]).text(text) == text
+
+
+def test_a_line_without_end_takes_no_time() -> None:
+    """Of hexadecimal, of blanks, of separators: what is to be scrubbed is megabytes."""
+    began = time.process_time()
+    for text in (
+        "a1" * 50_000,
+        "password=" + " ," * 50_000,
+        "-" * 100_000,
+        "key: [" + "x " * 50_000,
+        "://a:" * 5_000,
+    ):
+        Scrubber([]).text(text)
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("between", ["", ":", " ", ",", ", "])
+def test_a_key_is_known_however_it_is_printed(between: str) -> None:
+    """In hexadecimal and in numbers."""
+    key = bytes(range(1, 17))
+    scrubber = Scrubber(key_forms(key))
+    for form in ("02x", "02X", "#04x"):
+        assert scrubber.text(f"<{between.join(format(byte, form) for byte in key)}>") == f"<{MASK}>"
+    if between not in ("", ":"):
+        assert scrubber.text(f"<{between.join(map(str, key))}>") == f"<{MASK}>"
+
+
+@pytest.mark.parametrize("style", ["[1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 13]", "block"])
+def test_a_network_key_is_found_in_yaml(style: str) -> None:
+    """As Zigbee2MQTT writes it, and as people do."""
+    key = bytes([1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 13])
+    listed = "".join(f"\n    - {number}" for number in key) if style == "block" else style
+    assert list(listed_keys(f"advanced:\n  network_key: {listed}\n  pan_id: 5\n")) == [key]
+    assert list(listed_keys("advanced:\n  network_key: GENERATE\n  channel: 15\n")) == []
+
+
+def test_secrets_are_found_in_what_is_no_toml() -> None:
+    """Behind their names, in quotes or not."""
+    text = """password = "hunter2" # mine\nbroker = {user = 'u', token = 'a#b'}\n  key: plain text\nport = = 1\n"""
+    assert set(secrets_in_lines(text)) >= {"hunter2", "a#b", "plain text"}

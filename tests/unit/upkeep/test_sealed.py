@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+COST = dict(sealed._COST)
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sealed._COST, "n", 2)
+
+
 def test_what_is_sealed_is_unsealed_by_its_passphrase_only() -> None:
     """And every change to it is noticed."""
     made = sealed.seal("correct horse battery", b"secrets")
@@ -49,3 +57,18 @@ def test_without_the_library_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
     with pytest.raises(NotDone, match="pip install cryptography"):
         sealed.seal("correct horse battery", b"")
+
+
+def test_what_is_sealed_belongs_to_what_it_is_bound_to() -> None:
+    """The other files of a backup."""
+    made = sealed.seal("correct horse battery", b"secrets", b"files")
+    assert sealed.unseal("correct horse battery", made, b"files") == b"secrets"
+    with pytest.raises(NotDone, match="somebody has changed the backup"):
+        sealed.unseal("correct horse battery", made, b"other files")
+
+
+def test_a_passphrase_costs_what_is_recommended_to_try() -> None:
+    """OWASP's least for scrypt: n = 2^17, or the same work in less memory."""
+    least = {2**17: 1, 2**16: 2, 2**15: 3}
+    assert COST["r"] == 8
+    assert COST["p"] >= least[COST["n"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -125,3 +126,20 @@ def test_settled_is_one_file(journal: Path) -> None:
     snapshot.settle(journal)
     assert not journal.with_name("journal.db-wal").exists()
     assert look(journal, "SELECT max(position) FROM entries") == [(2_010,)]
+
+
+@pytest.mark.parametrize(("user", "said"), [(0, "start the daemon"), (1000, r"root \(sudo\)")])
+def test_whoever_may_only_read_is_told_to_be_root(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, user: int, said: str
+) -> None:
+    """SQLite makes files beside a journal whose daemon is stopped, and calls the refusal a read-only database."""
+    refusal = sqlite3.OperationalError("attempt to write a readonly database")
+    refusal.sqlite_errorcode = sqlite3.SQLITE_READONLY
+
+    def refuse(_: Path) -> None:
+        raise refusal
+
+    monkeypatch.setattr(snapshot, "_open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(NotDone, match=said):
+        snapshot.size(journal)

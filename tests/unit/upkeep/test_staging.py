@@ -12,6 +12,7 @@ import pytest
 
 from edge_energy.upkeep import backup, restore, sealed
 from edge_energy.upkeep.errors import NotDone
+from edge_energy.upkeep.staging import Plan, Staging
 from tests.unit.upkeep.appliance import PASSPHRASE, furnish, look, make_places, record
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from edge_energy.upkeep.places import Places
 
+STRIDE = 4  # tests for all moments, each a fourth of them
 CRASHES = (
     "os.rename",
     "os.link",
@@ -43,6 +45,16 @@ def test_a_plan_that_somebody_else_wrote_is_not_carried_out(tmp_path: Path) -> N
         restore.restore(where, file)
 
 
+def test_a_plan_is_never_thrown_away(tmp_path: Path) -> None:
+    """Half of it may be carried out: also where it was made between two steps of ours."""
+    staging = Staging(tmp_path)
+    staging.begin()
+    staging.commit(Plan("backup", str(tmp_path / "kept")))
+    with pytest.raises(NotDone, match="start this one again"):
+        staging.begin()
+    assert staging.unfinished() == Plan("backup", str(tmp_path / "kept"))
+
+
 def killed_at(number: int, where: Places, file: Path) -> bool:
     """Restore in a process of its own that is killed before its so-manieth change; tell whether it was."""
     child = os.fork()
@@ -64,18 +76,20 @@ def killed_at(number: int, where: Places, file: Path) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_a_kill_at_any_moment_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", range(1, STRIDE + 1))
+def test_a_kill_at_any_moment_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     """At each there is a whole journal for a daemon that starts, old or new; and again, it is completed."""
     monkeypatch.setitem(sealed._COST, "n", 2)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a kill is no power cut: what was written is there
     root, template, made = tmp_path / "one", tmp_path / "template", tmp_path / "backup.tar.gz"
     where = furnish(make_places(root), 150)
     backup.make(where, "house-7", made, PASSPHRASE)
     record(where.journal, 100)
     where.config.write_text(where.config.read_text() + "# changed\n")
     root.rename(template)
-    number, killed = 0, True
+    number, killed = first - STRIDE, True
     while killed:
-        number += 1
+        number += STRIDE
         shutil.copytree(template, root)
         killed = killed_at(number, where, made)
         assert look(where.journal, "PRAGMA integrity_check") == [("ok",)]
