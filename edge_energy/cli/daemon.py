@@ -38,15 +38,17 @@ def run(config: Path | None, socket: Path | None) -> None:
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge_energy.config import Settings
+
 
 @click.command()
 @config_option
 def check(config: Path | None) -> None:
     """Check the configuration and report every problem at once.
 
-    Exit codes: 0 valid, 78 invalid.
+    On an appliance with the secrets that the daemon is given, which root can read. Exit codes: 0 valid, 78 invalid.
     """
-    settings = load_or_exit(config)
+    settings = _settings_of_the_daemon(config)
     brokers, shellies = len(settings.mqtt), len(settings.shelly)
     sinks = sum(table is not None for table in (settings.influxdb, settings.kafka, settings.pubsub))
     parts = [f"{brokers} broker{'s' * (brokers != 1)}"]
@@ -62,6 +64,21 @@ def check(config: Path | None) -> None:
         click.echo("Commands from the cloud are carried out: [cloud] allow_commands.")
     if not sinks:
         click.echo("No sink: readings stay in the journal for [journal] keep.")
+
+
+def _settings_of_the_daemon(config: Path | None) -> Settings:
+    from edge_energy.config import DEFAULT_PATH, config_path  # noqa: PLC0415
+    from edge_energy.config.credstore import STORE, load_as_daemon  # noqa: PLC0415
+
+    if config_path(config) != DEFAULT_PATH:
+        return load_or_exit(config)
+    try:
+        return load_as_daemon(config)
+    except PermissionError:
+        click.echo(f"The daemon's secrets in {STORE} are not looked at: only root can read them (sudo).", err=True)
+        return load_or_exit(config)
+    except ConfigError as error:
+        exit_with_problems(error)
 
 
 @click.command(short_help="Try it: a simulated house, broker and daemon.")

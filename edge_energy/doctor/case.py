@@ -5,24 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_energy import client
 from edge_energy.config import DEFAULT_PATH, config_path, load
+from edge_energy.config.credstore import STORE, load_as_daemon
 from edge_energy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
     from edge_energy.config import Settings
     from edge_energy.doctor.machine import Machine
 
-CREDENTIAL_STORE = "/etc/credstore"
-PREFIX = "edge-energy."
-"""What the names of our credentials begin with in the store; the unit loads them without it."""
 UNKNOWN = "not-readable"
 """Stands for a secret that this user may not read, where the settings are invalid without one."""
 _NECESSARY = ("influxdb.token", "kafka.password")
@@ -73,26 +68,12 @@ def open_case(machine: Machine, config: Path | None, socket: Path | None) -> Cas
 
 def _load(machine: Machine, config: Path | None) -> tuple[Settings, bool]:
     """Return the settings, and whether their secrets are the daemon's. Raises `ConfigError`."""
-    store = machine.path(CREDENTIAL_STORE)
-    if (
-        config_path(config) != machine.path(DEFAULT_PATH)
-        or "CREDENTIALS_DIRECTORY" in os.environ
-        or not store.is_dir()
-    ):
+    if config_path(config) != machine.path(DEFAULT_PATH):
         return load(config), True
     try:
-        with _as_credentials({file.name: file for file in store.iterdir() if _ours(file)}) as directory:
-            return _loaded(config, directory), True
+        return load_as_daemon(config, machine.path(STORE)), True
     except PermissionError:
         return _load_without(config), False
-
-
-def _ours(file: Path) -> bool:
-    """Tell whether it is a secret of ours. Raises `PermissionError` where we may not read it."""
-    if file.name.startswith(PREFIX):
-        file.open("rb").close()
-        return True
-    return False
 
 
 def _load_without(config: Path | None) -> Settings:
@@ -105,24 +86,3 @@ def _load_without(config: Path | None) -> Settings:
         for name in lacking:
             Path(directory, name).write_text(UNKNOWN)
         return load(config, {**os.environ, "CREDENTIALS_DIRECTORY": directory})
-
-
-@contextmanager
-def _as_credentials(files: dict[str, Path]) -> Iterator[str]:
-    """Make the directory of credentials that systemd would make, of links: no secret is copied."""
-    with tempfile.TemporaryDirectory(prefix="edge-energy-doctor-") as directory:
-        for name, file in files.items():
-            Path(directory, name.removeprefix(PREFIX)).symlink_to(file)
-        yield directory
-
-
-def _loaded(config: Path | None, directory: str) -> Settings:
-    try:
-        return load(config, {**os.environ, "CREDENTIALS_DIRECTORY": directory})
-    except ConfigError as error:
-        raise ConfigError(_named(error.problems, directory)) from None
-
-
-def _named(problems: Collection[str], directory: str) -> list[str]:
-    """Return problems with the names of files that people know."""
-    return [problem.replace(f"{directory}/", f"{CREDENTIAL_STORE}/{PREFIX}") for problem in problems]

@@ -8,7 +8,7 @@ import tomllib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edge_energy.doctor.case import CREDENTIAL_STORE, PREFIX
+from edge_energy.config.credstore import PREFIX, STORE
 from edge_energy.doctor.finding import Check, Finding, failure, not_applicable, not_permitted, ok, warning
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def configuration_file(file: Path) -> Finding:
     if mode & stat.S_IWOTH:
         return failure(found, "everybody on this machine can change it", f"sudo chmod o-rwx {file}")
     if mode & stat.S_IROTH and _holds_secrets(table):
-        remedy = f"sudo chmod o-rwx {file}; better, move the secrets to {CREDENTIAL_STORE}/{PREFIX}NAME"
+        remedy = f"sudo chmod o-rwx {file}; better, move the secrets to {STORE}/{PREFIX}NAME"
         return failure(found, "everybody on this machine can read them", remedy)
     return ok(found)
 
@@ -111,12 +111,12 @@ def _name(user: int) -> str:
 
 def secrets(machine: Machine) -> Finding:
     """Tell whether only root can read the secrets that install.sh made."""
-    directory, store = machine.path(SECRETS), machine.path(CREDENTIAL_STORE)
+    directory, store = machine.path(SECRETS), machine.path(STORE)
     try:
         files = [*_inside(directory), *(file for file in _inside(store) if file.name.startswith(PREFIX))]
         loose = [file for file in files if file.stat().st_mode & 0o077]
     except PermissionError:
-        return not_permitted(f"{SECRETS} and {CREDENTIAL_STORE}")
+        return not_permitted(f"{SECRETS} and {STORE}")
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         loose.append(directory)
     if not files and not loose:

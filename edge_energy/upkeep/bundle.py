@@ -13,12 +13,13 @@ import re
 import tarfile
 import time
 import tomllib
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_energy.config.credstore import daemon_environment
 from edge_energy.config.sources import ALIASES
-from edge_energy.upkeep import files, places
+from edge_energy.upkeep import files
 from edge_energy.upkeep.errors import NotDone
 from edge_energy.upkeep.evidence import collect
 from edge_energy.upkeep.manifest import ZIGBEE2MQTT
@@ -38,7 +39,8 @@ _NO_SECRETS = ("_DIRECTORY", "_FILE", "PWD")
 def make(where: Places, socket: Path, target: Path, *, readings: bool = False) -> list[str]:
     """Write the bundle, a gzipped tar file; return the names of what is in it. Raises `NotDone`."""
     with files.written(target) as file, tarfile.open(fileobj=file, mode="w:gz") as packed:
-        with places.credentials(where) as environ:
+        readable = os.access(where.credstore, os.R_OK)
+        with daemon_environment(where.credstore) if readable else nullcontext(os.environ) as environ:
             scrubber = Scrubber(known_secrets(where, environ))
             found = list(collect(where, socket, environ, readings=readings))
         for name, tree in found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_energy.config import DEFAULT_PATH, Settings, config_path, load
+from edge_energy.config.credstore import STORE, load_as_daemon
 from edge_energy.config.sources import DEFAULT_ID, gather
 from edge_energy.errors import ConfigError
 from edge_energy.journal.journal import FILE_NAME
@@ -30,7 +30,7 @@ from edge_energy.upkeep.manifest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
 STOP = f"stop it first (sudo systemctl stop {SERVICE})"
 _STATE_VARIABLE = "EDGE_ENERGY_APPLIANCE__STATE_DIR"
@@ -46,7 +46,7 @@ class Places:
     config: Path
     state: Path
     etc: Path = DEFAULT_PATH.parent
-    credstore: Path = Path("/etc/credstore")
+    credstore: Path = STORE
     zigbee2mqtt: tuple[Path, ...] = (Path("/var/lib/zigbee2mqtt"), Path("/opt/zigbee2mqtt/data"))
     """Its data directory is the first of these that there is."""
 
@@ -139,34 +139,27 @@ def _state_dir(named: object) -> Path:
     return Path(named) if isinstance(named, str) and named.startswith("/") else _DEFAULT_STATE
 
 
-@contextmanager
-def credentials(places: Places) -> Iterator[Mapping[str, str]]:
-    """Give the environment in which the daemon reads its configuration: with the credentials that its unit loads."""
-    environ = dict(os.environ)
-    prefix = f"{SERVICE}."
-    with tempfile.TemporaryDirectory(prefix=prefix) as directory:
-        if "CREDENTIALS_DIRECTORY" not in environ and os.access(places.credstore, os.R_OK):
-            for path in places.credstore.glob(f"{prefix}*"):
-                (Path(directory) / path.name.removeprefix(prefix)).symlink_to(path)
-            environ["CREDENTIALS_DIRECTORY"] = directory
-        yield environ
-
-
 def problems(places: Places, config: Path | None = None) -> list[str]:
     """Return what is wrong with the configuration, as `edge-energy check` would say it on the appliance."""
-    with credentials(places) as environ:
-        try:
-            load(config or places.config, environ)
-        except ConfigError as error:
-            return error.problems
+    try:
+        _load(places, config or places.config)
+    except ConfigError as error:
+        return error.problems
     return []
 
 
 def relays(places: Places, config: Path) -> list[str]:
     """Return the relays of a configuration, none where it is not valid."""
-    with credentials(places) as environ, suppress(ConfigError):
-        return [relay.id for relay in load(config, environ).relay]
+    with suppress(ConfigError):
+        return [relay.id for relay in _load(places, config).relay]
     return []
+
+
+def _load(places: Places, config: Path) -> Settings:
+    try:
+        return load_as_daemon(config, places.credstore)
+    except PermissionError:
+        return load(config)
 
 
 @contextmanager
