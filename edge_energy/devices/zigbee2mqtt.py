@@ -59,7 +59,10 @@ class Bridge:
     # -- bridge topics ----------------------------------------------------------------------------------------
 
     def take_state(self, payload: bytes) -> None:
-        """Take `bridge/state`: `{"state":"online"}`, or the bare word of older releases."""
+        """Take `bridge/state`: `{"state":"online"}`, or the bare word of older releases; nothing: it was deleted."""
+        if not payload:
+            self.online = None
+            return
         text = payload.decode(errors="replace")
         self.online = (
             json_payload.parse(payload).get("state") == "online" if text.startswith("{") else text == "online"

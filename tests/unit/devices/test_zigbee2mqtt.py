@@ -252,9 +252,10 @@ def test_the_list_of_devices_does_not_end_the_wait() -> None:
         (b"online", True),
         (b"offline", False),
         (b"\xff", False),
+        (b"", None),
     ],
 )
-def test_state(payload: bytes, online: bool) -> None:  # noqa: FBT001
+def test_state(payload: bytes, online: bool | None) -> None:  # noqa: FBT001
     """The bridge's state is read in the present form and in that of older releases."""
     bridge = Bridge()
     bridge.take_state(payload)
