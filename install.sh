@@ -10,18 +10,16 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 SOURCE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 
-for part in systemd/{lib,options,preflight,release,configuration,units,upgrade,uninstall,summary}.sh; do
+for part in systemd/{lib,options,preflight,release,configuration,units,upgrade,uninstall,summary,repository} \
+    {mosquitto,zigbee2mqtt,config/influxdb,config/grafana}/setup; do
     # shellcheck source=/dev/null
-    source "$SOURCE/$part"
-done
-for part in systemd/repository.sh mosquitto/setup.sh zigbee2mqtt/setup.sh config/influxdb/setup.sh config/grafana/setup.sh; do
-    # shellcheck source=/dev/null
-    [[ ! -e $SOURCE/$part ]] || source "$SOURCE/$part"
+    source "$SOURCE/$part.sh"
 done
 
 main() {
     read_choices # of the last run
     read_options "$@"
+    cd / # programs look for their parts where they are started: nobody but root shall put any there
     prepare
     case $ACTION in
         install) install_appliance ;;
@@ -41,17 +39,17 @@ install_appliance() {
     step "configuration"
     make_configuration
     step "mosquitto"
-    if_there setup_mosquitto
+    setup_mosquitto
     step "Zigbee"
     if [[ $WITH_ZIGBEE2MQTT == yes && $MODE == hardware ]]; then
-        if_there setup_zigbee2mqtt
-    elif [[ -e /opt/zigbee2mqtt/.complete ]]; then # else it is not ours
-        if_there remove_zigbee2mqtt
+        setup_zigbee2mqtt
+    else
+        remove_zigbee2mqtt
     fi
     step "InfluxDB"
-    [[ $WITH_INFLUXDB == no ]] || if_there setup_influxdb
+    [[ $WITH_INFLUXDB == no ]] || setup_influxdb
     step "Grafana"
-    [[ $WITH_GRAFANA == no ]] || if_there setup_grafana
+    [[ $WITH_GRAFANA == no ]] || setup_grafana
     step "checking the configuration"
     check_configuration
     step "switching to the release"
@@ -67,23 +65,21 @@ install_appliance() {
 
 # What an interrupted installation left unfinished is known by a file that only a complete one takes away.
 prepare() {
-    WORK=$(mktemp -d)
-    trap 'rm -rf "$WORK"' EXIT
-    trap 'fail "interrupted" "Run it again: it goes on from here."' INT TERM HUP
-    [[ $DRY_RUN == no ]] || return 0
     require_root
-    (umask 077 && : >>"$LOG") || fail "$LOG cannot be written" "Look whether the disk is full (df -h) or mounted read-only."
     lock_out_others
+    WORK=/run/edge-energy-install # for root alone; the remains of a run that was killed go here
+    rm -rf "$WORK"
+    mkdir -m 0700 "$WORK"
+    trap 'rm -rf "$WORK"; leave_no_daemon_stopped' EXIT
+    trap 'fail "interrupted" "Run it again: it goes on from here."' INT TERM HUP
+    set -o errtrace
+    trap 'unforeseen "$BASH_COMMAND"' ERR
+    [[ $DRY_RUN == no ]] || return 0
+    (umask 077 && : >>"$LOG") || fail "$LOG cannot be written" "Look whether the disk is full (df -h) or mounted read-only."
     if [[ -e $UNFINISHED ]]; then
-        # shellcheck disable=SC2034 # for start_units
+        # shellcheck disable=SC2034 # for all that is to be started again
         INTERRUPTED=yes
-        [[ $AS_IT_IS == yes ]] || say "An earlier run was interrupted: going on from there."
-    fi
-}
-
-if_there() {
-    if declare -F "$1" >/dev/null; then
-        "$1"
+        say "An earlier run was interrupted: going on from there."
     fi
 }
 

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # The broker: Debian's mosquitto with a drop-in of ours. Defines functions only; needs systemd/lib.sh and preflight.sh.
 #
-# Globals: SOURCE (has mosquitto/), MODE, ETC, SECRETS; from install.conf MQTT_WEBSOCKETS=yes (port 9001, for pages in a
+# Globals: SOURCE (has mosquitto/), WORK, MODE, ETC, SECRETS; from install.conf MQTT_WEBSOCKETS=yes (port 9001, for pages in a
 # browser) and MQTT_BROKER=own (the owner runs a broker of his own here, and nothing of it is changed).
+# shellcheck disable=SC2034,SC2153 # CHANGED is for lib.sh, WORK from install.sh
 
 MOSQUITTO=/etc/mosquitto
 MOSQUITTO_DROP_IN=$MOSQUITTO/conf.d/edge-energy.conf
@@ -11,6 +12,7 @@ MQTT_USERS=(edge-energy zigbee2mqtt devices homeassistant)
 TLS_CA_DAYS=7300
 TLS_DAYS=3650     # an appliance that nobody updates must not end with its certificate
 TLS_RENEW_DAYS=730 # before its end
+CLEARING=3         # seconds: what is retained comes at once
 
 # After it: a broker with our users on 1883 and 8883, the daemon's password as its credential.
 setup_mosquitto() {
@@ -25,15 +27,17 @@ setup_mosquitto() {
     if [[ ${MQTT_BROKER:-ours} == own ]]; then
         note "The MQTT broker is your own: make the users ${users[*]} there, with the passwords in $SECRETS/mqtt-*.password;" \
             "what each must be allowed is in $SOURCE/mosquitto/edge-energy.acl, and what the broker should keep in edge-energy.conf beside it."
+        remove_mosquitto # what we had set up before that was written
         return
     fi
     _mosquitto_has_room
     packages mosquitto mosquitto-clients openssl
     _mosquitto_is_debians
+    [[ $MODE == simulation ]] || _mosquitto_forget_simulation
     CHANGED=no
     _mosquitto_certificates
     _mosquitto_files "${users[@]}"
-    [[ $CHANGED == no ]] || _mosquitto_restart
+    ! changed_or_interrupted || _mosquitto_restart
     unit enable mosquitto.service
 }
 
@@ -41,9 +45,9 @@ setup_mosquitto() {
 remove_mosquitto() {
     CHANGED=no
     remove "$MOSQUITTO_DROP_IN" "$MOSQUITTO_WEBSOCKETS"
-    if [[ $CHANGED == yes ]] && systemctl is-active --quiet mosquitto.service; then
+    if changed_or_interrupted && systemctl is-active --quiet mosquitto.service; then
         run systemctl restart mosquitto.service
-        say "mosquitto runs as Debian has set it up: without passwords, and for programs on this machine only."
+        say "mosquitto runs without the appliance's settings. Debian's own are: no passwords, for programs on this machine only."
     fi
 }
 
@@ -101,6 +105,24 @@ _mosquitto_is_debians() {
     done
 }
 
+# The simulated house ends with its user: what the broker keeps of it (retained) would be devices that are not there, for
+# ever. Cleared as that user, which may do that and nothing else; its password is in a file that root alone can read.
+_mosquitto_forget_simulation() {
+    local settings=$WORK/simulator ended=0
+    grep -qs '^simulator:' "$MOSQUITTO/edge-energy.passwd" || return 0
+    unit disable edge-energy-simulator.service
+    changed "clearing what the broker keeps of the simulated house" "would clear what the broker keeps of the simulated house"
+    [[ $DRY_RUN == no ]] || return 0
+    restart_later edge-energy.service # it knows those devices
+    mkdir -p "$settings"
+    printf -- '-u simulator\n-P %s\n' "$(<"$SECRETS/mqtt-simulator.password")" >"$settings/mosquitto_sub"
+    attempt env "XDG_CONFIG_HOME=$settings" mosquitto_sub -t 'zigbee2mqtt/#' -t 'simulator/#' -q 1 --retained-only \
+        --remove-retained -F %t -W "$CLEARING" || ended=$?
+    rm -rf "$settings"
+    [[ $ended == 0 || $ended == 27 ]] || # 27: the time is over, as it should be
+        note "The broker did not let itself be cleared of the simulated house ($(last_words)): its devices will be seen as offline."
+}
+
 # -------------------------------------------------------------------------------------------------- what we write
 
 # _mosquitto_files USER…: the password file, rights and settings.
@@ -135,18 +157,20 @@ _mosquitto_rights() {
 
 # ------------------------------------------------------------------------------------------------- certificates
 
-# An authority of our own, and a certificate for all names of this machine, renewed when it nears its end, when a name or
-# an address changes, or when an interrupted run left files that do not belong together.
+# An authority of our own, and a certificate for all names and addresses of this machine; made anew when it nears its end,
+# when a name or a fixed address is not in it, or when files are damaged or do not belong together. An address that a
+# router lends (DHCP) is no reason: the broker would be restarted with every other one. Clients better use the name.
 _mosquitto_certificates() {
-    local tls=$ETC/tls names
+    local tls=$ETC/tls names wanted
     directory "$tls" 0755
     names=$(_tls_names)
+    wanted=$(_tls_names permanent)
     if ! _tls_belong_together "$tls/ca.pem" "$tls/ca.key"; then
         changed "making an authority for certificates: $tls/ca.pem" "would make an authority for certificates: $tls/ca.pem"
         _tls_make ca.pem 0644 ca.key 0600 root:root -days "$TLS_CA_DAYS" -subj "/O=$(uname -n)/CN=edge-energy authority" \
             -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign
     fi
-    if ! _tls_is_good "$names"; then
+    if ! _tls_is_good "$wanted"; then
         changed "making the broker's certificate: $tls/server.pem, for $names" "would make the broker's certificate: $tls/server.pem"
         _tls_make server.pem 0644 server.key 0640 root:mosquitto -CA "$tls/ca.pem" -CAkey "$tls/ca.key" \
             -days "$TLS_DAYS" -subj "/CN=$(uname -n)" -addext "subjectAltName=$names" \
@@ -168,29 +192,34 @@ _tls_make() {
     rm -rf "$work"
 }
 
-# The names under which devices may know this machine, as a subjectAltName.
+# The names under which devices may know this machine, as a subjectAltName; with "permanent", without lent addresses.
 _tls_names() {
     local host address
     host=$(uname -n)
     printf 'DNS:localhost,DNS:%s' "$host"
     [[ $host == *.* ]] || printf ',DNS:%s.local' "$host"
     printf ',IP:127.0.0.1'
-    for address in $(ip -4 -oneline address show scope global | awk '{sub("/.*", "", $4); print $4}' | sort -u); do
+    for address in $(ip -4 -oneline address show scope global "$@" | awk '{sub("/.*", "", $4); print $4}' | sort -u); do
         printf ',IP:%s' "$address"
     done
 }
 
+# _tls_is_good NAMES: whether the broker's certificate can be used, and has all these names.
 _tls_is_good() {
-    local tls=$ETC/tls names
+    local tls=$ETC/tls names name
     _tls_belong_together "$tls/server.pem" "$tls/server.key" || return 1
     openssl verify -CAfile "$tls/ca.pem" "$tls/server.pem" >/dev/null 2>&1 || return 1
     openssl x509 -in "$tls/server.pem" -noout -checkend $((TLS_RENEW_DAYS * 86400)) >/dev/null || return 1
     names=$(openssl x509 -in "$tls/server.pem" -noout -ext subjectAltName | tail -n 1 | sed 's/IP Address:/IP:/g; s/ //g')
-    [[ $names == "$1" ]]
+    for name in ${1//,/ }; do
+        [[ ,$names, == *",$name,"* ]] || return 1
+    done
 }
 
+# _tls_belong_together CERTIFICATE KEY: whether both can be read, and the key is the certificate's.
 _tls_belong_together() {
-    [[ -s $1 && -s $2 ]] && cmp -s <(openssl x509 -in "$1" -noout -pubkey 2>/dev/null) <(openssl pkey -in "$2" -pubout 2>/dev/null)
+    local public
+    public=$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null) && [[ $public == "$(openssl pkey -in "$2" -pubout 2>/dev/null)" ]]
 }
 
 # ------------------------------------------------------------------------------------------------------ the end

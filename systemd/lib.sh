@@ -9,13 +9,16 @@ shopt -s lastpipe # what `… | put -` learns must reach the caller
 
 : "${ETC:=/etc/edge-energy}" "${SECRETS:=/etc/edge-energy/secrets}" "${DRY_RUN:=no}"
 : "${LOG:=/var/log/edge-energy-install.log}"
+: "${LOCK_TIMEOUT:=120}" # seconds that others may install packages before we do
+LOCKED='could not get lock|unable to acquire the dpkg|another process using it|lock was locked by'
 LAST_OUTPUT=1      # where in the log the output of the last command begins
 CHANGED=no         # `put` and the others set it; a caller that wants to know resets it before
 STEP="the options" # what is being done, for messages
 NOTES=()           # repeated at the end
 RESTART=()         # units to start again at the end
 LISTS_FRESH=no     # whether apt's lists were fetched in this run
-UNFINISHED=$ETC/.unfinished # exists from the first change until everything is done: see install.sh's end
+INTERRUPTED=no     # whether the last run was
+UNFINISHED=$ETC/.unfinished # exists from the first change until everything is done; see also upgrade.sh
 
 # ---------------------------------------------------------------------------------------------------- words
 
@@ -37,11 +40,27 @@ step() {
 
 # fail WHAT REMEDY: say in which step what happened and what to do, and end.
 fail() {
+    [[ ! -d ${WORK:-} ]] || : >"$WORK/told"
     {
+        tell_notes
         printf '\ninstall.sh stopped. Nothing is half-written: once mended, run it again and it goes on from here.\n'
         printf '  Step:       %s\n  Happened:   %s\n  What to do: %s\n' "$STEP" "$1" "$2"
     } >&2
     exit 1
+}
+
+# unforeseen COMMAND: it failed and nobody handles that. Where `fail` ended a subshell, all is told.
+unforeseen() {
+    if [[ $BASH_SUBSHELL -eq 0 && ! -e $WORK/told ]]; then
+        fail "\"$1\" failed, with the words above if there are any" "Look whether the disk is full (df -h) or mounted read-only."
+    fi
+}
+
+# The lines of `note`, if there are any.
+tell_notes() {
+    [[ ${#NOTES[@]} -gt 0 ]] || return 0
+    printf '\nTo know:\n'
+    printf '  - %s\n' "${NOTES[@]}"
 }
 
 # changed WHAT WOULD: say that something is being changed on this machine, or with --dry-run the other sentence. Called
@@ -56,6 +75,11 @@ changed() {
     mkdir -p "$ETC"
     [[ -e $UNFINISHED ]] || : >"$UNFINISHED"
     say "$1"
+}
+
+# Whether what depends on the last changes must be told of them: nobody knows what an interrupted run had told it.
+changed_or_interrupted() {
+    [[ $CHANGED == yes || $INTERRUPTED == yes ]]
 }
 
 # ---------------------------------------------------------------------------------------------------- commands
@@ -158,7 +182,7 @@ packages() {
     changed "installing the Debian packages ${missing[*]}" "would install the Debian packages ${missing[*]}"
     [[ $DRY_RUN == no ]] || return 0
     if [[ -n $(dpkg --audit 2>/dev/null) ]]; then # an interrupted installation, perhaps our own
-        attempt env DEBIAN_FRONTEND=noninteractive dpkg --configure -a || _apt_failed "dpkg --configure -a"
+        _configure_the_rest
     fi
     local begin
     begin=$(($(wc -c <"$LOG") + 1))
@@ -172,14 +196,25 @@ packages() {
     fi
 }
 
+# dpkg itself does not wait for others, as apt-get does.
+_configure_the_rest() {
+    local until=$((SECONDS + LOCK_TIMEOUT))
+    until attempt env DEBIAN_FRONTEND=noninteractive dpkg --configure -a; do
+        if [[ $SECONDS -ge $until ]] || ! printed "$LOCKED"; then
+            _apt_failed "dpkg --configure -a"
+        fi
+        sleep 1
+    done
+}
+
 _apt() {
     attempt env DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none apt-get -q \
-        -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
+        -o DPkg::Lock::Timeout="$LOCK_TIMEOUT" -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
 }
 
 _apt_failed() {
     local remedy="The whole output is at the end of $LOG. \"sudo apt-get update\" shows whether Debian's packages can be had."
-    if printed 'could not get lock|unable to acquire the dpkg|another process using it'; then
+    if printed "$LOCKED"; then
         remedy="Another program is installing packages. Wait until it is done, then run this again."
     elif printed 'no space left|enough free space'; then
         remedy="Make room: \"df -h\" shows what is full, \"sudo apt-get clean\" frees what apt keeps."

@@ -8,8 +8,8 @@ WITH_INFLUXDB=no WITH_ZIGBEE2MQTT=no WITH_ZIGPY=no WITH_GRAFANA=no WITH_KAFKA=no
 MQTT_BROKER=ours MQTT_WEBSOCKETS=no
 CHOICES=(MODE PORT MQTT_BROKER MQTT_WEBSOCKETS WITH_INFLUXDB WITH_ZIGBEE2MQTT WITH_ZIGPY WITH_GRAFANA WITH_KAFKA WITH_PUBSUB)
 
-ACTION=install PURGE=no YES=no DRY_RUN=no INTERRUPTED=no
-AS_IT_IS=no # said by another install.sh: settle the release that this one lies in, whatever was chosen since
+ACTION=install PURGE=no YES=no DRY_RUN=no
+OTHERS_PORTS=(1883 8883 9001 8086 3000) # of MQTT, InfluxDB and Grafana
 # An InfluxDB that is there already; its token comes from a file or from $INFLUXDB_TOKEN, never from the command line.
 INFLUXDB_URL=${INFLUXDB_URL:-} INFLUXDB_ORG=${INFLUXDB_ORG:-} INFLUXDB_BUCKET=${INFLUXDB_BUCKET:-}
 INFLUXDB_TOKEN=${INFLUXDB_TOKEN:-} INFLUXDB_TOKEN_FILE=""
@@ -75,6 +75,7 @@ read_options() {
             --port | --influxdb-url | --influxdb-org | --influxdb-bucket | --influxdb-token-file)
                 [[ $# -gt 1 ]] || wrong_usage "$1 wants a value"
                 read_value "$1" "$2"
+                [[ $1 == --port ]] || WITH_INFLUXDB=yes
                 shift
                 ;;
             --dry-run) DRY_RUN=yes ;;
@@ -82,7 +83,6 @@ read_options() {
             --rollback | --uninstall) ACTION=${1#--} ;;
             --purge) PURGE=yes ;;
             --yes) YES=yes ;;
-            --as-it-is) AS_IT_IS=yes ;;
             --help | -h) usage && exit 0 ;;
             *) wrong_usage "there is no option $1" ;;
         esac
@@ -102,20 +102,53 @@ check_options() {
         wrong_usage "one dongle serves one program: --with-zigbee2mqtt or --with-zigpy"
     elif [[ $1 == *" --hardware "* && $1 == *" --simulation "* ]]; then
         wrong_usage "--hardware or --simulation, not both"
-    elif [[ $1 == *" --rollback "* && $1 == *" --uninstall "* ]]; then
-        wrong_usage "--rollback or --uninstall, not both"
-    elif ! [[ $PORT =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535 ]]; then
-        wrong_usage "--port $PORT: a port is a number from 1 to 65535"
+    elif [[ $1 =~ " --"(rollback|uninstall|upgrade)" "(.*" ")?--(rollback|uninstall|upgrade)" " && ${BASH_REMATCH[1]} != "${BASH_REMATCH[3]}" ]]; then
+        wrong_usage "--${BASH_REMATCH[1]} or --${BASH_REMATCH[3]}, not both"
+    elif [[ $1 == *" --with-zig"* && $MODE == simulation && $1 != *" --simulation "* ]]; then
+        wrong_usage "this appliance simulates its devices, and a dongle is a real one: add --hardware"
     elif [[ $PURGE == yes && $ACTION != uninstall ]]; then
         wrong_usage "--purge belongs to --uninstall"
     elif [[ $PURGE == yes && $YES == no && $DRY_RUN == no ]]; then
         wrong_usage "--purge deletes every measurement, the configuration and all secrets. If you want that, add --yes"
     fi
+    if [[ $1 == *" --with-zig"* && $MODE == simulation ]]; then
+        note "The simulation uses no dongle: what it needs is installed once you choose --hardware."
+    fi
+    [[ $ACTION != install ]] || check_port
+    check_choices
     PORT_GIVEN=no
     [[ $1 != *" --port "* ]] || PORT_GIVEN=yes
     if [[ -n $INFLUXDB_TOKEN_FILE ]]; then
         [[ -r $INFLUXDB_TOKEN_FILE ]] || wrong_usage "--influxdb-token-file $INFLUXDB_TOKEN_FILE cannot be read"
         INFLUXDB_TOKEN=$(<"$INFLUXDB_TOKEN_FILE")
+    fi
+}
+
+check_port() {
+    if ! [[ $PORT =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535 ]]; then
+        wrong_usage "--port $PORT: a port is a number from 1024 to 65535"
+    elif [[ $PORT -lt 1024 ]]; then
+        wrong_usage "--port $PORT: the daemon may not listen on ports below 1024; choose one such as --port 8080"
+    elif [[ " ${OTHERS_PORTS[*]} " == *" $PORT "* ]]; then
+        wrong_usage "--port $PORT is that of another program of the appliance; choose one such as --port 8080"
+    fi
+}
+
+# What somebody wrote into install.conf.
+check_choices() {
+    local name may
+    for name in "${CHOICES[@]}"; do
+        case $name in
+            PORT) continue ;;
+            MODE) may="hardware or simulation" ;;
+            MQTT_BROKER) may="ours or own" ;;
+            *) may="yes or no" ;;
+        esac
+        [[ ${!name} == "${may% or *}" || ${!name} == "${may#* or }" ]] ||
+            wrong_usage "$ETC/install.conf: $name=${!name}: it is $may"
+    done
+    if [[ $WITH_ZIGBEE2MQTT == yes && $WITH_ZIGPY == yes ]]; then
+        wrong_usage "$ETC/install.conf: one dongle serves one program: WITH_ZIGBEE2MQTT=yes or WITH_ZIGPY=yes, not both"
     fi
 }
 

@@ -16,8 +16,8 @@ lock_out_others() {
 
 look_at_machine() {
     require_debian
-    if_there check_grafana
-    require_no_other_zigbee2mqtt
+    check_grafana
+    check_zigbee2mqtt
     require_clock
     require_space
     # shellcheck disable=SC2153 # PORT is a choice
@@ -64,14 +64,6 @@ require_space() {
         [[ $free -ge $wanted ]] || fail "there is too little space on the disk of $place: $free MB are free, $wanted MB are needed" \
             "Make room: \"df -h\" shows what is full; \"sudo apt-get clean\" and \"sudo journalctl --vacuum-size=50M\" free what can be had again."
     done
-}
-
-# The usual place of an installation by hand, with its data in it: that of another is never touched.
-require_no_other_zigbee2mqtt() {
-    if [[ $WITH_ZIGBEE2MQTT == yes && -e /opt/zigbee2mqtt && ! -e /opt/zigbee2mqtt/.complete ]]; then
-        fail "there is a Zigbee2MQTT in /opt/zigbee2mqtt that was not installed by this" \
-            "Leave --with-zigbee2mqtt out (write WITH_ZIGBEE2MQTT=no into $ETC/install.conf), and set the user zigbee2mqtt with the password of $SECRETS/mqtt-zigbee2mqtt.password in its configuration. Or stop it, and move /opt/zigbee2mqtt away."
-    fi
 }
 
 have() {

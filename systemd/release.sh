@@ -9,10 +9,6 @@ SHIPPED=(edge_energy simulator config systemd mosquitto zigbee2mqtt install.sh p
 # choices, or another Python, are different releases: one that is there is never changed.
 release_id() {
     local version hash
-    if [[ $AS_IT_IS == yes ]]; then
-        RELEASE=$(dirname "$SOURCE")
-        return
-    fi
     version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$SOURCE/edge_energy/__init__.py")
     [[ -n $version ]] || fail "$SOURCE is no complete copy of the program" "Get it again, and start install.sh there."
     hash=$({
@@ -37,6 +33,7 @@ lock_files() {
 
 # A virtual environment cannot be moved, so it is made in its place; until `.complete` lies in it, it counts as nothing.
 make_release() {
+    use_the_disk
     packages python3 python3-venv
     release_id
     [[ ! -e $RELEASE/.complete ]] || return 0
@@ -50,6 +47,14 @@ make_release() {
     run "$RELEASE/bin/python" -m pip uninstall --quiet --yes pip # nothing of it changes any more
     sync -f "$RELEASE"
     : >"$RELEASE/.complete"
+}
+
+# What is downloaded and unpacked can be more than there is memory, and /tmp may be memory.
+use_the_disk() {
+    [[ $DRY_RUN == no ]] || return 0
+    export TMPDIR=$OPT/cache/tmp # the cache is removed when everything is installed
+    rm -rf "$TMPDIR"
+    mkdir -p "$TMPDIR"
 }
 
 copy_sources() {
@@ -70,9 +75,9 @@ install_dependencies() {
 
 # What builds a wheel of the program lies outside the environment, and is gone afterwards.
 install_program() {
-    pip_install --require-hashes --only-binary :all: -r "$SOURCE/config/lock/build.txt" --target "$WORK/build"
-    PYTHONPATH=$WORK/build pip_install --no-build-isolation --no-index "$RELEASE/share"
-    rm -rf "$WORK/build"
+    pip_install --require-hashes --only-binary :all: -r "$SOURCE/config/lock/build.txt" --target "$TMPDIR/build"
+    PYTHONPATH=$TMPDIR/build pip_install --no-build-isolation --no-index "$RELEASE/share"
+    rm -rf "$TMPDIR/build"
 }
 
 pip_install() {

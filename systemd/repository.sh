@@ -4,7 +4,8 @@
 
 APT=${APT:-/etc/apt}
 
-# repository NAME URL SUITE COMPONENT KEY_URL FINGERPRINT: let apt install packages from this repository.
+# repository NAME URL SUITE COMPONENT KEY_URL FINGERPRINT PACKAGE…: let apt install these packages, and no others, from
+# this repository. Where the operator has set it up himself, it is used as it is: apt takes one key for an address.
 #
 # The file at KEY_URL may hold several keys (vendors leave old, revoked ones in it): only the one with this full
 # fingerprint is kept, and signs for this repository alone (Signed-By). It is fetched again after three months: vendors
@@ -16,10 +17,14 @@ repository() {
     if [[ ! $fingerprint =~ ^[0-9A-F]{40}$ ]]; then
         fail "the fingerprint \"$6\" for the repository $url is not one" "Give all 40 hexadecimal digits."
     fi
+    if _is_there_already "$name" "$url" "$suite"; then
+        return
+    fi
     packages gpg ca-certificates
     if ! _trusts "$keyring" "$fingerprint" || [[ -n $(find "$keyring" -mtime +90) ]]; then
         _fetch_key "$name" "$key_url" "$fingerprint" "$keyring"
     fi
+    _pin "$name" "$url" "${@:7}"
     put - "$sources" 0644 <<SOURCES
 # Written by edge-energy's install.sh.
 Types: deb
@@ -35,7 +40,57 @@ SOURCES
 
 # forget_repository NAME: take it away again.
 forget_repository() {
-    remove "$APT/sources.list.d/edge-energy-$1.sources" "$APT/keyrings/edge-energy-$1.gpg"
+    remove "$APT/sources.list.d/edge-energy-$1.sources" "$APT/preferences.d/edge-energy-$1" "$APT/keyrings/edge-energy-$1.gpg"
+}
+
+# purge_packages NAME…: remove them with their settings, waiting for another program that installs packages.
+purge_packages() {
+    [[ $DRY_RUN == no ]] || return 0
+    _apt purge --yes "$@" || _apt_failed "the Debian packages $* cannot be removed"
+}
+
+# _is_there_already NAME URL SUITE: whether a source of the operator's is this repository. Ours beside it, with its other
+# key, would leave apt useless for the whole machine.
+_is_there_already() {
+    local others places
+    others=$(_sources_of_others)
+    grep -qxF "$2/dists/$3/InRelease" <<<"$others" || return 1
+    forget_repository "$1"
+    places=$(grep -lsF "$2" "$APT"/sources.list "$APT"/sources.list.d/* | xargs || true)
+    note "The package repository $2 was set up on this machine already (${places:-as apt says}): it is used as it is, with the key that is named there."
+}
+
+# The addresses of what apt would fetch first from all sources but ours.
+_sources_of_others() {
+    local others
+    others=$(mktemp -d)
+    cp "$APT"/sources.list.d/*.{list,sources} "$others" 2>/dev/null || true # of one kind or both there may be none
+    rm -f "$others"/edge-energy-*
+    apt-get -o "Dir::Etc::SourceParts=$others" update --print-uris 2>/dev/null | awk -F "'" '$2 ~ /InRelease$/ { print $2 }'
+    rm -rf "$others"
+}
+
+# _pin NAME URL PACKAGE…: nothing else on this machine comes from there, whatever version is offered. Not where the same
+# server has other packages, too, as a mirror in a company has: apt tells repositories apart by their servers only.
+_pin() {
+    local name=$1 host=${2#*://} others
+    shift 2
+    host=${host%%[/:]*}
+    others=$(_sources_of_others)
+    if grep -qE "^[a-z+]+://([^/@]*@)?${host//./[.]}[:/]" <<<"$others"; then
+        remove "$APT/preferences.d/edge-energy-$name"
+        return
+    fi
+    put - "$APT/preferences.d/edge-energy-$name" 0644 <<PREFERENCES
+# Written by edge-energy's install.sh: of this server, only what was asked for.
+Package: *
+Pin: origin "$host"
+Pin-Priority: -1
+
+Package: $*
+Pin: origin "$host"
+Pin-Priority: 500
+PREFERENCES
 }
 
 # Whether this file holds the key with this fingerprint and no other.
@@ -85,7 +140,8 @@ _fetch_key() {
     rm -rf "$work"
 }
 
-# Fetch the lists of this repository alone, unless apt has them already; a signature that is wrong ends the installation.
+# Fetch the lists of this repository alone, unless apt has them already. If that fails, the source goes again: with it, no
+# `apt update` of the operator's would succeed any more.
 _update_lists() {
     local name=$1 url=$2 sources=$3 key_url=$4 remedy
     [[ -z $(_lists_of "$url") ]] || return 0
@@ -100,6 +156,7 @@ _update_lists() {
     if printed 'not valid yet|expired since'; then
         remedy="This machine's clock may be wrong ($(date)): see \"timedatectl\"."
     fi
+    remove "$sources" "$APT/preferences.d/edge-energy-$name"
     fail "the repository $name ($url) cannot be used: $(last_words)" "$remedy"
 }
 

@@ -10,7 +10,6 @@ tidy_up() {
 }
 
 summarise() {
-    local line
     if [[ $DRY_RUN == yes ]]; then
         printf '\nNothing was done: --dry-run.\n'
         return
@@ -19,12 +18,7 @@ summarise() {
     tell_addresses
     printf '\nSecrets:    %s, one file each, readable for root\n' "$SECRETS"
     printf 'Settings:   %s (explained inside; then: sudo systemctl reload edge-energy)\n' "$CONFIGURATION"
-    if [[ ${#NOTES[@]} -gt 0 ]]; then
-        printf '\nTo know:\n'
-        for line in "${NOTES[@]}"; do
-            printf '  - %s\n' "$line"
-        done
-    fi
+    tell_notes
     printf '\nNext:\n  edge-energy status\n  edge-energy doctor\n  edge-energy %s\n' \
         "$([[ $MODE == simulation ]] && printf devices || printf 'shelly discover')"
 }

@@ -5,38 +5,40 @@
 uninstall() {
     step "stopping"
     unit disable edge-energy.service edge-energy-simulator.service
-    [[ ! -e /opt/zigbee2mqtt/.complete ]] || if_there remove_zigbee2mqtt
+    remove_zigbee2mqtt
     step "removing programs and units"
     remove "$UNITS"/edge-energy{,-simulator}.service "$UNITS"/edge-energy.service.d/{zigpy,backoff}.conf \
-        /etc/udev/rules.d/60-edge-energy-zigbee.rules /etc/systemd/journald.conf.d/edge-energy.conf \
+        /etc/udev/rules.d/60-edge-energy-zigbee.rules "$LOG_SIZE" "${LOG_SIZE/10-/}" \
         /usr/local/bin/edge-energy "$OPT"
     [[ $DRY_RUN == yes ]] || rmdir "$UNITS/edge-energy.service.d" /etc/systemd/journald.conf.d 2>/dev/null || true # if empty
-    if_there remove_mosquitto
-    run_quietly systemctl daemon-reload
+    remove_mosquitto
+    tell_udev
     if [[ $PURGE == yes ]]; then
         purge
     else
         say "The programs are gone. Kept: $ETC (configuration, secrets), /var/lib/edge-energy (measurements)."
         say "install.sh takes them into use again; install.sh --uninstall --purge --yes deletes them."
     fi
+    run_quietly systemctl daemon-reload
     say "Debian's packages, such as mosquitto, stay with their own data: \"sudo apt-get purge mosquitto\" removes it."
     [[ $DRY_RUN == yes ]] || rm -f "$UNFINISHED"
+    [[ $DRY_RUN == yes || $PURGE == no ]] || rm -rf "$ETC" "$LOG" /run/edge-energy-install.lock # they served until here
 }
 
 purge() {
-    local user
     step "deleting data, configuration and secrets"
-    if_there purge_mosquitto
-    if_there purge_influxdb
-    if_there purge_grafana
+    purge_mosquitto
+    purge_zigbee2mqtt
+    purge_influxdb
+    purge_grafana
     remove "$UNITS"/edge-energy{,-simulator}.service.d # also what the operator had put there
-    remove /etc/credstore/edge-energy.* /var/lib/edge-energy /var/lib/zigbee2mqtt
-    for user in edge-energy zigbee2mqtt; do
-        if getent passwd "$user" >/dev/null; then
-            changed "removed the user $user" "would remove the user $user"
-            run userdel "$user"
-        fi
-    done
-    [[ $DRY_RUN == yes ]] || rm -rf "$ETC" "$LOG" /run/edge-energy-install.lock
+    remove /etc/credstore/edge-energy.* /var/lib/edge-energy
+    if getent passwd edge-energy >/dev/null; then
+        changed "removed the user edge-energy" "would remove the user edge-energy"
+        run userdel edge-energy
+    fi
+    if getent group edge-energy >/dev/null; then # with its user goes only a group that nobody else is in
+        run groupdel edge-energy
+    fi
     say "Nothing of the appliance is left."
 }

@@ -2,6 +2,7 @@
 # Users, systemd's units, the names of Zigbee dongles, the size of the log.
 
 UNITS=/etc/systemd/system
+LOG_SIZE=/etc/systemd/journald.conf.d/10-edge-energy.conf # early, so that what the operator writes into another one counts
 
 make_users() {
     if ! getent passwd edge-energy >/dev/null; then
@@ -76,7 +77,11 @@ put_rules() {
     for rules in "$SOURCE"/systemd/*.rules; do
         put "$rules" "/etc/udev/rules.d/${rules##*/}" 0644
     done
-    if [[ $CHANGED == yes ]] && command -v udevadm >/dev/null; then
+    ! changed_or_interrupted || tell_udev
+}
+
+tell_udev() {
+    if command -v udevadm >/dev/null; then
         run_quietly udevadm control --reload
         run_quietly udevadm trigger --subsystem-match=tty
     fi
@@ -84,8 +89,9 @@ put_rules() {
 
 put_log_size() {
     CHANGED=no
-    put "$SOURCE/systemd/journald.conf" /etc/systemd/journald.conf.d/edge-energy.conf 0644
-    [[ $CHANGED == no ]] || restart_later systemd-journald.service
+    put "$SOURCE/systemd/journald.conf" "$LOG_SIZE" 0644
+    remove "${LOG_SIZE/10-/}" # its name in earlier releases
+    ! changed_or_interrupted || restart_later systemd-journald.service
 }
 
 # For what is no change by itself, and whose failure shows in what comes after.
@@ -93,17 +99,24 @@ run_quietly() {
     [[ $DRY_RUN == yes ]] || attempt "$@" || true
 }
 
-# Start what is new or has changed; the daemon last, for it must show that it is well.
+# Start what is new or has changed: the daemon first, and one that does not start keeps no other from it.
 start_units() {
-    local name
+    local name failed=()
     if [[ $INTERRUPTED == yes ]]; then
         restart_everything
     fi
-    for name in "${RESTART[@]}"; do
-        [[ $name == edge-energy.service ]] || run systemctl restart "$name"
-    done
     if [[ " ${RESTART[*]} " == *" edge-energy.service "* ]]; then
         start_daemon
+    fi
+    for name in "${RESTART[@]}"; do
+        if [[ $DRY_RUN == yes ]]; then
+            say "would restart $name"
+        elif [[ $name != edge-energy.service ]] && ! attempt systemctl restart "$name"; then
+            failed+=("$name: $(last_words)")
+        fi
+    done
+    if [[ ${#failed[@]} -gt 0 ]]; then
+        fail "$(printf '%s\n' "${failed[@]}")" "\"journalctl -u ${failed[0]%%:*}\" tells why. The daemon runs."
     fi
 }
 

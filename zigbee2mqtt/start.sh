@@ -1,5 +1,6 @@
 #!/bin/sh
-# Starts Zigbee2MQTT: waits for its dongle, and keeps a copy of its configuration. Run by zigbee2mqtt.service.
+# Starts Zigbee2MQTT: hands it its password, keeps a copy of its configuration, and waits for its dongle. Run by
+# zigbee2mqtt.service.
 set -eu
 
 HERE=$(dirname "$0")
@@ -8,6 +9,10 @@ KEPT=configuration.kept.yaml
 EVERY=${EVERY:-5} # seconds
 
 cd "$ZIGBEE2MQTT_DATA"
+
+# Where its configuration looks it up. (Given in the environment, it would be written into the configuration itself.)
+printf 'mqtt_password: %s\n' "$(cat "$CREDENTIALS_DIRECTORY/mqtt.password")" >edge-energy.yaml.new
+mv edge-energy.yaml.new edge-energy.yaml
 
 # Zigbee2MQTT writes its file in place. A power cut just then must not cost the network's key, and with it all pairings.
 if grep -qs '^mqtt:' "$CONFIGURATION"; then

@@ -4,6 +4,7 @@
 # Source of the address: Grafana's "Install Grafana on Debian or Ubuntu"; of the fingerprint: apt.grafana.com, since August
 # 2023 (the key is valid until August 2027). The file holds the revoked keys before it, too; only this one is trusted.
 # For a mirror of one's own, set these in the environment of install.sh.
+# shellcheck disable=SC2034 # CHANGED is for lib.sh
 GRAFANA_REPOSITORY=${GRAFANA_REPOSITORY:-https://apt.grafana.com}
 GRAFANA_KEY_URL=${GRAFANA_KEY_URL:-https://apt.grafana.com/gpg-full.key}
 GRAFANA_KEY_FINGERPRINT=${GRAFANA_KEY_FINGERPRINT:-B53AE77BADB630A683046005963FA27710458545}
@@ -36,7 +37,7 @@ setup_grafana() {
 grafana_on_this_machine() {
     secret grafana-admin.password 24 >/dev/null
     put "$SOURCE/config/grafana/grafana.conf" "$GRAFANA_DROP_IN" 0644
-    repository grafana "$GRAFANA_REPOSITORY" stable main "$GRAFANA_KEY_URL" "$GRAFANA_KEY_FINGERPRINT"
+    repository grafana "$GRAFANA_REPOSITORY" stable main "$GRAFANA_KEY_URL" "$GRAFANA_KEY_FINGERPRINT" grafana
     packages grafana
 }
 
@@ -67,7 +68,7 @@ sed_literal() {
 
 start_grafana() {
     [[ $DRY_RUN == no ]] || return 0
-    if [[ $CHANGED == yes || $INTERRUPTED == yes ]]; then
+    if changed_or_interrupted; then
         run systemctl daemon-reload
         restart_later grafana-server.service
     fi
@@ -80,7 +81,7 @@ purge_grafana() {
         if have grafana; then
             changed "removing Grafana with everything in it" "would remove Grafana with everything in it"
             unit disable grafana-server.service
-            run env DEBIAN_FRONTEND=noninteractive apt-get -q --yes purge grafana
+            purge_packages grafana
         fi
         remove /var/lib/grafana /var/log/grafana "$GRAFANA_ETC"
         forget_repository grafana

@@ -57,7 +57,7 @@ influxdb_on_this_machine() {
     # Before the package, which starts InfluxDB at once: it never listens to the network, not even for a moment.
     put "$SOURCE/config/influxdb/influxdb.conf" "$INFLUXDB_DROP_IN" 0644
     start_influxdb_again=$CHANGED
-    repository influxdata "$INFLUXDATA_REPOSITORY" stable main "$INFLUXDATA_KEY_URL" "$INFLUXDATA_KEY_FINGERPRINT"
+    repository influxdata "$INFLUXDATA_REPOSITORY" stable main "$INFLUXDATA_KEY_URL" "$INFLUXDATA_KEY_FINGERPRINT" influxdb2
     packages influxdb2
     start_influxdb
 }
@@ -100,8 +100,12 @@ purge_influxdb() {
     if have influxdb2; then
         changed "removing InfluxDB with everything in it" "would remove InfluxDB with everything in it"
         unit disable influxdb.service
-        run env DEBIAN_FRONTEND=noninteractive apt-get -q --yes purge influxdb2
+        purge_packages influxdb2
     fi
-    remove /var/lib/influxdb /var/log/influxdb /etc/influxdb /etc/default/influxdb2 "$(dirname "$INFLUXDB_DROP_IN")"
     forget_repository influxdata
+    # Not the directories: an InfluxDB 1, which was there before, has its data and settings in the same.
+    remove /var/lib/influxdb/{influxd.bolt,influxd.pid,engine,.cache} /var/lib/influxdb/influxd.sqlite* \
+        /etc/influxdb/config.toml /etc/default/influxdb2 "$INFLUXDB_DROP_IN"
+    [[ $DRY_RUN == yes ]] ||
+        rmdir /var/lib/influxdb /var/log/influxdb /etc/influxdb "$(dirname "$INFLUXDB_DROP_IN")" 2>/dev/null || true # if empty
 }

@@ -96,25 +96,37 @@ def healthy(config: Path | None, within: float) -> None:
     sys.exit(EX_FAILURE if wrong else 0)
 
 
-@setup.command()
-def schema() -> None:
-    """Print the number of the journal's schema that this release writes."""
-    from edge_energy.journal.store import SCHEMA  # noqa: PLC0415
+@setup.command("needs-copy")
+@click.argument("directory", type=_directory)
+def needs_copy(directory: Path) -> None:
+    """Print yes if this release will change the schema of the journal in a state DIRECTORY."""
+    from edge_energy.setup.journal import needs_copy as needed  # noqa: PLC0415
 
-    click.echo(SCHEMA)
+    try:
+        click.echo("yes" if needed(directory) else "no")
+    except JournalError as error:
+        _failed(error)
 
 
 @setup.command("keep-journal")
 @click.argument("directory", type=_directory)
-@click.option("--schema", required=True, type=int, help="What the release will write that is installed next.")
-def keep_journal(directory: Path, schema: int) -> None:
-    """Copy the journal of a state DIRECTORY for the way back, if there were none without; print where."""
+def keep_journal(directory: Path) -> None:
+    """Copy the journal of a state DIRECTORY for the way back; print where."""
     from edge_energy.setup.journal import keep  # noqa: PLC0415
 
     try:
-        click.echo(keep(directory, schema) or "", nl=False)
+        click.echo(keep(directory), nl=False)
     except (ConfigError, JournalError) as error:
         _failed(error)
+
+
+@setup.command("forget-journal")
+@click.argument("directory", type=_directory)
+def forget_journal(directory: Path) -> None:
+    """Delete the copy in a state DIRECTORY."""
+    from edge_energy.setup.journal import forget  # noqa: PLC0415
+
+    forget(directory)
 
 
 @setup.command("put-back-journal")

@@ -25,7 +25,7 @@ LITTLE = 64 << 20
 MUCH_LOG = 500 << 20
 """Bytes of the system's log; an appliance's may have a fifth of that."""
 _LOG = "/var/log/journal"
-_LOG_LIMIT = "/etc/systemd/journald.conf.d/edge-energy.conf"
+_LOG_LIMIT = "/etc/systemd/journald.conf.d/10-edge-energy.conf"
 _MEMORY = ("tmpfs", "ramfs")
 _ELSEWHERE = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "vfat", "exfat")
 

@@ -38,15 +38,19 @@ def ask(socket: Path, version: str, brokers: Sequence[str]) -> list[str]:
 def problems(report: dict[str, Any], version: str, brokers: Sequence[str]) -> list[str]:
     """Return what a report of the daemon says against its release.
 
-    A broker on this machine must be connected. Another broker, a database or a cloud may have been away before.
+    A broker on this machine must be connected, and the daemon's own servers must listen. Another broker, a database
+    or a cloud may have been away before.
     """
     wrong = []
     if report["version"] != version:
         wrong.append(f"release {report['version']} answers, not {version}")
     wrong += [f"{name}: a defect: {what}" for name, what in report.get("defects", {}).items()]
-    for source in report["sources"]:
-        if source["name"] in brokers and not source["connected"]:
-            wrong.append(f"{source['name']}: not connected: {source['last_error'] or 'no answer yet'}")
+    needed = [source for source in report["sources"] if source["name"] in brokers] + report["servers"]
+    wrong += [
+        f"{each['name']}: not connected: {each['last_error'] or 'no answer yet'}"
+        for each in needed
+        if not each["connected"]
+    ]
     if not wrong and report["up_seconds"] < STEADY:
         wrong.append("it was not up long enough to tell")
     return wrong

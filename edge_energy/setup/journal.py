@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import uuid
@@ -18,16 +19,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def keep(directory: Path, schema: int) -> Path | None:
-    """Copy the journal of a state directory before a release with another schema opens it; return the copy.
+def needs_copy(directory: Path) -> bool:
+    """Whether this release changes the journal's schema when it opens it: an older one could not go on with it.
 
-    With the same schema nothing is needed, and an older copy is deleted: no release that is kept needs it. The daemon
-    must not run: raises `ConfigError` where it does, `JournalError` where the copy cannot be made.
+    Raises `JournalError` where the journal cannot be read.
+    """
+    path = directory / FILE_NAME
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as database:
+            return _schema(database) < SCHEMA
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} cannot be read: {error}") from error
+
+
+def keep(directory: Path) -> Path:
+    """Copy the journal of a state directory before this release changes its schema; return the copy.
+
+    The daemon must not run: raises `ConfigError` where it does, `JournalError` where the copy cannot be made.
     """
     path, copy = directory / FILE_NAME, _copy(directory)
-    if schema == SCHEMA or not path.exists():
-        copy.unlink(missing_ok=True)
-        return None
     unfinished = copy.with_name(f"{copy.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     lock = Lock(directory)
@@ -45,6 +57,11 @@ def keep(directory: Path, schema: int) -> Path | None:
     return copy
 
 
+def forget(directory: Path) -> None:
+    """Delete the copy: the release that may be gone back to does not need it."""
+    _copy(directory).unlink(missing_ok=True)
+
+
 def put_back(directory: Path) -> Path | None:
     """Put the copy in the place of a journal whose schema is newer than ours; return where the newer one is kept now.
 
@@ -57,7 +74,7 @@ def put_back(directory: Path) -> Path | None:
     lock = Lock(directory)
     try:
         with closing(open_database(path)) as database:
-            newer = int(database.execute("PRAGMA user_version").fetchone()[0])
+            newer = _schema(database)
         if newer <= SCHEMA:
             return None
         if not copy.exists():
@@ -66,9 +83,9 @@ def put_back(directory: Path) -> Path | None:
             )
         with closing(sqlite3.connect(copy, isolation_level=None)) as database:
             database.execute("UPDATE meta SET journal_id = ?", (uuid.uuid4().hex,))
-        aside = path.with_name(f"{path.name}.schema-{newer}")
-        aside.unlink(missing_ok=True)
-        os.link(path, aside)
+        aside = _aside(path, newer)
+        if not aside.exists():
+            os.link(path, aside)
         if wal_of(path).exists():  # it must never lie beside the copy
             wal_of(path).replace(wal_of(aside))
         _sync(directory)
@@ -79,6 +96,19 @@ def put_back(directory: Path) -> Path | None:
     finally:
         lock.release()
     return aside
+
+
+def _aside(path: Path, schema: int) -> Path:
+    """Return a name that no other journal has: each holds what was acknowledged and is nowhere else."""
+    name = path.with_name(f"{path.name}.schema-{schema}")
+    numbers = itertools.count(2)
+    while name.exists() and not name.samefile(path):  # it is the same where an earlier try was interrupted
+        name = path.with_name(f"{path.name}.schema-{schema}.{next(numbers)}")
+    return name
+
+
+def _schema(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _copy(directory: Path) -> Path:

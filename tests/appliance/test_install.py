@@ -99,10 +99,14 @@ def test_secrets_are_roots_alone(appliance: tuple[Container, Path]) -> None:
 
 
 def test_the_other_mode_switches_its_units_only(appliance: tuple[Container, Path]) -> None:
-    """Hardware without the simulated house; back again; the daemon runs on, the configuration stays as it is."""
+    """Hardware without the simulated house; back again; the configuration stays as it is.
+
+    The daemon begins anew without the devices that are none, and runs on when they come.
+    """
     machine, _ = appliance
-    configuration, running = files(machine)[CONFIGURATION], pids(machine)[DAEMON]
+    configuration = files(machine)[CONFIGURATION]
     machine.run(INSTALL, "--hardware")
+    running = pids(machine)[DAEMON]
     assert not machine.active(SIMULATOR)
     assert "Nothing changed" in machine.run(INSTALL).stdout, "what was chosen stays chosen"
     assert not machine.active(SIMULATOR)

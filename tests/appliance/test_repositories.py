@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,10 @@ source {CHECKOUT}/systemd/lib.sh
 source {CHECKOUT}/systemd/repository.sh
 DRY_RUN=${{DRY_RUN:-no}}
 STEP=test
-repository vendor {WHERE} stable main {WHERE}/key.asc "$1"
+repository vendor {WHERE} stable main {WHERE}/key.asc "$1" hello-vendor
 packages hello-vendor
 echo "CHANGED=$CHANGED"
+[[ -z ${{NOTES[*]}} ]] || echo "${{NOTES[*]}}"
 """
 
 
@@ -98,7 +100,8 @@ def test_only_the_pinned_key_is_trusted(
 ) -> None:
     """The right one installs, once; each way for a package to come from somebody else is refused, and says so."""
     machine = bare(container, debian)
-    vendor.add("hello-vendor", {"usr/share/hello-vendor": "hello\n"})
+    for name in ("hello-vendor", "bash-of-theirs"):
+        vendor.add(name, {f"usr/share/{name}": "hello\n"})
     vendor.publish()
     stranger = vendor.new_key("stranger@example.org")
 
@@ -124,6 +127,7 @@ def test_only_the_pinned_key_is_trusted(
         assert "do not bear the signature of the known key" in said, what
         assert not machine.path("/usr/share/hello-vendor").exists()
 
+    assert not machine.path("/etc/apt/sources.list.d/edge-energy-vendor.sources").exists(), "no ruins in apt"
     package = vendor.directory / "pool/hello-vendor.deb"
     copy_into(machine, vendor)
     machine.put("/srv/vendor/pool/hello-vendor.deb", package.read_bytes()[:-1] + b"x")
@@ -143,9 +147,26 @@ def test_only_the_pinned_key_is_trusted(
         in machine.run("cat", "/etc/apt/sources.list.d/edge-energy-vendor.sources").stdout
     )
 
+    policy = machine.run("apt-cache", "policy", "hello-vendor", "bash-of-theirs").stdout
+    assert re.findall(r"Candidate: (\S+)", policy) == ["2.7.12", "(none)"], "nothing else comes from there"
+
     machine.run("rm", "-rf", "/srv/vendor")
     code, said = step(machine, vendor.fingerprint)
     assert (code, said) == (0, "CHANGED=no\n"), "a second run needs no server and changes nothing"
+
+    the_operators_own_source_is_used(machine, vendor)
+
+
+def the_operators_own_source_is_used(machine: Container, vendor: AptRepository) -> None:
+    """With a key of its own: ours beside it would leave apt useless. Also where an earlier release had put ours."""
+    machine.put("/etc/apt/keyrings/operator.asc", (vendor.directory / "key.asc").read_bytes())
+    source = f"deb [signed-by=/etc/apt/keyrings/operator.asc] {WHERE}/ stable main\n"
+    machine.put("/etc/apt/sources.list.d/operator.list", source)
+    code, said = step(machine, vendor.fingerprint)
+    assert code == 0, said
+    assert "was set up on this machine already (/etc/apt/sources.list.d/operator.list)" in said
+    assert "edge-energy" not in machine.run("sh", "-c", "ls /etc/apt/*.d").stdout
+    machine.run("apt-cache", "policy", "hello-vendor")
 
 
 @pytest.fixture
@@ -355,10 +376,15 @@ def test_it_is_killed_goes_on_and_goes_away(with_databases: tuple[Container, dic
     machine.run("systemctl", "restart", "influxdb.service")
     assert "*:8086" not in listens(machine, 8086)
     assert "127.0.0.1:8086" in listens(machine, 8086)
+    machine.put("/var/lib/influxdb/data/energy/of-influxdb-1", "measurements")
     install(machine, "--uninstall", "--purge", "--yes", env=env)
+    assert (
+        machine.run("find", "/var/lib/influxdb", "-type", "f").stdout
+        == "/var/lib/influxdb/data/energy/of-influxdb-1\n"
+    )
     left = machine.run(
-        "sh", "-c", "ls -d /var/lib/influxdb /var/lib/grafana /etc/edge-energy /etc/grafana", check=False
+        "sh", "-c", "ls -d /var/log/influxdb /var/lib/grafana /etc/edge-energy /etc/grafana", check=False
     )
     assert left.stdout == ""
     assert not machine.active("influxdb.service")
-    assert "edge-energy" not in machine.run("sh", "-c", "ls /etc/apt/sources.list.d /etc/apt/keyrings").stdout
+    assert "edge-energy" not in machine.run("sh", "-c", "ls /etc/apt/*.d /etc/apt/keyrings").stdout

@@ -41,8 +41,8 @@ def running(installed: Callable[..., Path], module_container: Callable[..., Cont
     return machine
 
 
-def complaint(machine: Container, *options: str, env: dict[str, str] | None = None) -> str:
-    ran = machine.run(INSTALL, *options, check=False, timeout=200, env=env)
+def complaint(machine: Container, *options: str, env: dict[str, str] | None = None, at: str = "/root") -> str:
+    ran = machine.run("env", f"--chdir={at}", INSTALL, *options, check=False, timeout=200, env=env)
     assert ran.returncode == 1, ran.stdout
     for part in ("Step:", "Happened:", "What to do:"):
         assert part in ran.stderr
@@ -50,8 +50,10 @@ def complaint(machine: Container, *options: str, env: dict[str, str] | None = No
 
 
 def test_no_network(bare: Container) -> None:
-    """Names do not resolve: the step that needs them says so."""
-    said = complaint(bare)
+    """Names do not resolve: the step that needs them says so. Where it is started, nobody's programs are root's."""
+    bare.put("/srv/venv.py", "open('/srv/taken', 'w')\n")
+    said = complaint(bare, at="/srv")
+    assert not bare.path("/srv/taken").exists()
     assert "release\n" in said
     assert "The Python package server cannot be reached" in said
 
@@ -60,6 +62,18 @@ def test_the_package_server_is_away(bare: Container) -> None:
     said = complaint(bare, env=AWAY)
     assert "The Python package server cannot be reached" in said
     assert release(bare) == ""
+
+
+def test_a_server_that_cannot_listen(running: Container) -> None:
+    """A daemon that nobody can reach over HTTP is not what was wanted, though all else of it works."""
+    file = running.path(CONFIGURATION)
+    valid = file.read_text()
+    file.write_text(valid.replace("\nport = 8000\n", "\nport = 80\n"))
+    running.run("touch", "/etc/edge-energy/.unfinished")  # so that it is started again
+    said = complaint(running, env={"HEALTHY_WITHIN": "8"})
+    file.write_text(valid)
+    running.run("systemctl", "restart", DAEMON)
+    assert "[http] port = 80: the daemon may not listen on it" in said
 
 
 def test_debians_package_server_is_away(running: Container) -> None:
@@ -128,9 +142,11 @@ def test_a_broken_configuration(running: Container) -> None:
 
 def test_without_root(bare: Container) -> None:
     bare.run("chmod", "a+rx", "/root")
-    ran = bare.run("runuser", "-u", "nobody", "--", INSTALL, check=False)
-    assert ran.returncode == 1
-    assert "sudo" in ran.stderr
+    for option in ("--upgrade", "--dry-run"):
+        ran = bare.run("runuser", "-u", "nobody", "--", INSTALL, option, check=False)
+        assert ran.returncode == 1
+        assert "sudo" in ran.stderr
+    assert bare.run("runuser", "-u", "nobody", "--", INSTALL, "--help").returncode == 0
 
 
 def test_two_at_once(bare: Container) -> None:
@@ -150,6 +166,7 @@ def test_killed_at_every_step_it_ends_as_if_it_had_not_been(
     """SIGKILL at the beginning of each step and in the middle of long ones; then the same files as after one run."""
     clean = installed("bookworm")
     machine = container("bookworm")
+    machine.put("/etc/machine-id", (clean / "etc/machine-id").read_text(), 0o444)  # the appliance's id is made of it
     copy_repository(machine)
     steps = 0
     while (name := kill_at(machine, steps, 0.0)) is not None:
@@ -160,6 +177,7 @@ def test_killed_at_every_step_it_ends_as_if_it_had_not_been(
     machine.wait_active(DAEMON)
     machine.wait_active(BROKER)
     assert "Nothing changed" in machine.run(INSTALL).stdout
+    assert machine.run("find", "/", "-xdev", "-name", "credentials", "-newer", INSTALL).stdout == ""
     made = files(machine, fleeting=False)
     machine.kill()
     expected = files(container("bookworm", on=clean, network=False), fleeting=False)

@@ -60,6 +60,13 @@ def test_the_units_are_confined(machine: Container, unit: str) -> None:
     assert said.returncode == 0, said.stdout
 
 
+def test_the_daemon_waits_for_no_database(machine: Container) -> None:
+    """InfluxDB may take a quarter of an hour to open its files; meanwhile the house is measured into the journal."""
+    after = machine.run("systemctl", "show", "--property=After", "--value", "edge-energy.service").stdout.split()
+    assert "mosquitto.service" in after
+    assert "influxdb.service" not in after
+
+
 def test_a_unit_s_drop_in_for_a_newer_systemd_is_noticed(machine: Container) -> None:
     """`verify` is silent because all is known, not because it does not look."""
     machine.put("/etc/systemd/system/edge-energy.service.d/unknown.conf", "[Service]\nNoSuchThing=yes\n")
@@ -70,7 +77,7 @@ def test_a_unit_s_drop_in_for_a_newer_systemd_is_noticed(machine: Container) -> 
 
 
 def test_journald_knows_every_line_about_the_log(machine: Container) -> None:
-    machine.put("/etc/systemd/journald.conf.d/edge-energy.conf", (REPOSITORY / "systemd/journald.conf").read_text())
+    machine.put("/etc/systemd/journald.conf.d/10-edge-energy.conf", (REPOSITORY / "systemd/journald.conf").read_text())
     machine.run("systemctl", "restart", "systemd-journald")
     machine.run("journalctl", "--sync")
     assert "edge-energy.conf" not in machine.run("journalctl", "--boot", "--no-pager", "--output=cat").stdout

@@ -167,3 +167,47 @@ def test_it_goes_away_and_keeps_its_data(machine: Container) -> None:
     assert not machine.path("/opt/zigbee2mqtt").exists()
     assert not machine.path(f"/etc/systemd/system/{UNIT}").exists()
     assert machine.path(f"{DATA}/configuration.yaml").exists()
+
+
+def test_purging_takes_what_is_left_of_ours(machine: Container) -> None:
+    """Also what an interrupted removal has left; the data, and the user that was made for it."""
+    machine.put("/opt/.zigbee2mqtt.old/node_modules/half", "")
+    take_steps(machine, "remove_zigbee2mqtt", "purge_zigbee2mqtt", MODE="hardware", WITH_ZIGBEE2MQTT="no")
+    assert machine.run("sh", "-c", f"ls -d /opt/*zigbee2mqtt* /opt/.zigbee2mqtt* {DATA}", check=False).stdout == ""
+    assert machine.run("id", "zigbee2mqtt", check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        (f"/etc/systemd/system/{UNIT}", "[Service]\nExecStart=/usr/bin/npm start\nWorkingDirectory=/home/pi/z\n"),
+        (f"{DATA}/configuration.yaml", "mqtt:\n  server: mqtt://localhost\n"),
+        ("/opt/zigbee2mqtt/index.js", "their program"),
+    ],
+    ids=["unit", "data", "program"],
+)
+def test_that_of_another_is_refused_and_left_alone(machine: Container, place: str, content: str) -> None:
+    """A unit, data or a program made by hand: the remedy is told, and neither removing nor purging touches them."""
+    machine.put(place, content)
+    with pytest.raises(ServerError, match="that was not installed by this") as stopped:
+        take_steps(machine, "check_zigbee2mqtt", MODE="hardware", WITH_ZIGBEE2MQTT="yes")
+    assert place.startswith(re.findall(r"not installed by this: (\S+)", str(stopped.value))[0])
+    take_steps(
+        machine, "remove_zigbee2mqtt", "purge_zigbee2mqtt", MODE="hardware", WITH_ZIGBEE2MQTT="no", ACTION="uninstall"
+    )
+    assert machine.path(place).read_text() == content
+    machine.path(place).unlink()
+
+
+def test_root_writes_nothing_where_that_user_lays_traps(machine: Container) -> None:
+    """A link of the user's in its own directory does not give it a file of root's."""
+    machine.put("/root/victim", "root's\n", 0o600)
+    take_steps(machine, "_zigbee2mqtt_user", MODE="hardware")
+    machine.run("mkdir", "-p", DATA)
+    for name in ("configuration.yaml.new", ".configuration.yaml.new", "edge-energy.yaml"):
+        machine.run("ln", "-s", "/root/victim", f"{DATA}/{name}")
+    machine.run("chown", "-h", "-R", "zigbee2mqtt:", DATA)
+    with pytest.raises(ServerError, match=r"configuration.yaml cannot be written"):
+        take_steps(machine, "_zigbee2mqtt_data", MODE="hardware")
+    assert machine.path("/root/victim").read_text() == "root's\n"
+    assert machine.run("stat", "-c", "%a %U", "/root/victim").stdout == "600 root\n"

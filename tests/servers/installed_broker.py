@@ -110,9 +110,9 @@ class Talker:
         _, mid = self.client.subscribe(topic, qos=1)
         wait_until(lambda: mid in self._subscribed, what=f"subscription of {topic}")
 
-    def publish(self, *topics: str, payload: str = "{}") -> dict[str, int]:
+    def publish(self, *topics: str, payload: str = "{}", retain: bool = False) -> dict[str, int]:
         """Publish at QoS 1; return the broker's reason for each topic."""
-        sent = {topic: self.client.publish(topic, payload, qos=1).mid for topic in topics}
+        sent = {topic: self.client.publish(topic, payload, qos=1, retain=retain).mid for topic in topics}
         wait_until(lambda: self._codes.keys() >= set(sent.values()), what="acknowledgements")
         return {topic: self._codes[mid] for topic, mid in sent.items()}
 

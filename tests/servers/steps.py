@@ -20,6 +20,7 @@ for step in %(steps)s; do "$step"; done
 for unit in "${RESTART[@]}"; do
     [[ $unit == edge-energy* ]] || run systemctl restart "$unit"
 done
+rm -f "$UNFINISHED"
 printf 'To know: %%s\n' "${NOTES[@]}"
 """
 

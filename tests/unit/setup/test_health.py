@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BROKER = "mqtt 127.0.0.1:1883"
+SERVER = {"name": "http 0.0.0.0:8000", "connected": True, "last_error": None}
 
 
 def report(**changes: Any) -> dict[str, Any]:
     source = {"name": BROKER, "connected": True, "last_error": None}
-    return {"version": "1.0", "sources": [source], "up_seconds": 9.0, "defects": {}, **changes}
+    return {"version": "1.0", "sources": [source], "servers": [SERVER], "up_seconds": 9.0, "defects": {}, **changes}
 
 
 def wrong(**changes: Any) -> str:
@@ -36,6 +37,11 @@ def test_a_defect_is_a_reason_to_go_back() -> None:
 def test_the_broker_on_this_machine_must_be_connected() -> None:
     away = {"name": BROKER, "connected": False, "last_error": "not authorised"}
     assert "not authorised" in wrong(sources=[away])
+
+
+def test_its_own_http_server_must_listen() -> None:
+    """Where the port is not to be had, Shellys and the page are without a daemon."""
+    assert "may not listen" in wrong(servers=[SERVER | {"connected": False, "last_error": "may not listen on it"}])
 
 
 def test_what_is_elsewhere_may_be_away() -> None:
