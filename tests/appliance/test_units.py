@@ -77,7 +77,8 @@ def test_a_unit_s_drop_in_for_a_newer_systemd_is_noticed(machine: Container) -> 
 
 
 def test_journald_knows_every_line_about_the_log(machine: Container) -> None:
-    machine.put("/etc/systemd/journald.conf.d/10-edge-energy.conf", (REPOSITORY / "systemd/journald.conf").read_text())
+    drop_in = "/etc/systemd/journald.conf.d/10-edge-energy.conf"
+    machine.put(drop_in, (REPOSITORY / "systemd/journald.conf").read_text())
     machine.run("systemctl", "restart", "systemd-journald")
     machine.run("journalctl", "--sync")
     assert "edge-energy.conf" not in machine.run("journalctl", "--boot", "--no-pager", "--output=cat").stdout
