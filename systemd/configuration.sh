@@ -24,8 +24,7 @@ own_name() {
 # ours ARGUMENT…: ask the command line of the release that is being installed; the answer is in $WORK/answer.
 ours() {
     [[ $DRY_RUN == no ]] || return 0
-    gather_credentials
-    if ! CREDENTIALS_DIRECTORY=$WORK/credentials "$RELEASE/bin/edge-energy" "$@" >"$WORK/answer" 2>"$WORK/error"; then
+    if ! "$RELEASE/bin/edge-energy" "$@" >"$WORK/answer" 2>"$WORK/error"; then
         fail "edge-energy $1 ${2:-}: $(tail -n 5 "$WORK/error")" "If this is not your own doing, it is a defect of the program."
     fi
 }
@@ -38,15 +37,6 @@ put_answer() {
         put "$WORK/answer" "$@"
         [[ $CHANGED == no ]] || restart_later edge-energy.service
     fi
-}
-
-# As systemd gives them to the daemon.
-gather_credentials() {
-    local credential
-    mkdir -p "$WORK/credentials"
-    for credential in /etc/credstore/edge-energy.*; do
-        [[ ! -f $credential ]] || cp "$credential" "$WORK/credentials/${credential#/etc/credstore/edge-energy.}"
-    done
 }
 
 # add_table TABLE COMMENT KEY=VALUE…: to the end of the configuration, unless it has this table.
@@ -62,8 +52,7 @@ add_table() {
 # Every mistake is told before anything of the running appliance is touched.
 check_configuration() {
     [[ $DRY_RUN == no ]] || return 0
-    gather_credentials
-    if ! CREDENTIALS_DIRECTORY=$WORK/credentials "$RELEASE/bin/edge-energy" check --config "$CONFIGURATION" >/dev/null 2>"$WORK/error"; then
+    if ! "$RELEASE/bin/edge-energy" check --config "$CONFIGURATION" >/dev/null 2>"$WORK/error"; then
         fail "the configuration is not valid: $(sed 's/^/\n    /' "$WORK/error" | head -n 24)" \
             "Correct $CONFIGURATION and run this again. The appliance goes on as it was."
     fi

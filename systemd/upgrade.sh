@@ -122,7 +122,7 @@ become_healthy() {
         journalctl --quiet --no-pager --output=cat --lines=3 _SYSTEMD_UNIT=edge-energy.service 2>/dev/null || true
         return 1
     fi
-    if ! CREDENTIALS_DIRECTORY=$WORK/credentials "$RELEASE/bin/edge-energy" setup healthy --config "$CONFIGURATION" \
+    if ! "$RELEASE/bin/edge-energy" setup healthy --config "$CONFIGURATION" \
         --within "$((HEALTHY_WITHIN - SECONDS + begin))" 2>&1; then
         return 1
     fi

@@ -53,6 +53,22 @@ def load_or_exit(config: Path | None) -> Settings:
         exit_with_problems(error)
 
 
+def load_as_daemon_or_exit(config: Path | None) -> Settings:
+    """Load the settings of an appliance as its daemon does; of another file, as `load_or_exit` does."""
+    from edge_energy.config import DEFAULT_PATH, config_path  # noqa: PLC0415
+    from edge_energy.config.credstore import STORE, load_as_daemon  # noqa: PLC0415
+
+    if config_path(config) != DEFAULT_PATH:
+        return load_or_exit(config)
+    try:
+        return load_as_daemon(config)
+    except PermissionError:
+        click.echo(f"The daemon's secrets in {STORE} are not looked at: only root can read them (sudo).", err=True)
+        return load_or_exit(config)
+    except ConfigError as error:
+        exit_with_problems(error)
+
+
 def exit_with_problems(error: ConfigError) -> NoReturn:
     """Print every problem of the configuration, and exit with 78."""
     for problem in error.problems:

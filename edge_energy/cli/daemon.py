@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_energy.cli.common import EX_FAILURE, config_option, exit_with_problems, load_or_exit, socket_option
+from edge_energy.cli.common import (
+    EX_FAILURE,
+    config_option,
+    exit_with_problems,
+    load_as_daemon_or_exit,
+    load_or_exit,
+    socket_option,
+)
 from edge_energy.errors import ConfigError, JournalError, JournalFull
 
 
@@ -38,8 +45,6 @@ def run(config: Path | None, socket: Path | None) -> None:
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_energy.config import Settings
-
 
 @click.command()
 @config_option
@@ -48,7 +53,7 @@ def check(config: Path | None) -> None:
 
     On an appliance with the secrets that the daemon is given, which root can read. Exit codes: 0 valid, 78 invalid.
     """
-    settings = _settings_of_the_daemon(config)
+    settings = load_as_daemon_or_exit(config)
     brokers, shellies = len(settings.mqtt), len(settings.shelly)
     sinks = sum(table is not None for table in (settings.influxdb, settings.kafka, settings.pubsub))
     parts = [f"{brokers} broker{'s' * (brokers != 1)}"]
@@ -64,21 +69,6 @@ def check(config: Path | None) -> None:
         click.echo("Commands from the cloud are carried out: [cloud] allow_commands.")
     if not sinks:
         click.echo("No sink: readings stay in the journal for [journal] keep.")
-
-
-def _settings_of_the_daemon(config: Path | None) -> Settings:
-    from edge_energy.config import DEFAULT_PATH, config_path  # noqa: PLC0415
-    from edge_energy.config.credstore import STORE, load_as_daemon  # noqa: PLC0415
-
-    if config_path(config) != DEFAULT_PATH:
-        return load_or_exit(config)
-    try:
-        return load_as_daemon(config)
-    except PermissionError:
-        click.echo(f"The daemon's secrets in {STORE} are not looked at: only root can read them (sudo).", err=True)
-        return load_or_exit(config)
-    except ConfigError as error:
-        exit_with_problems(error)
 
 
 @click.command(short_help="Try it: a simulated house, broker and daemon.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edge_energy import __version__, client
-from edge_energy.cli.common import EX_FAILURE, config_option, exit_with_problems, load_or_exit
+from edge_energy.cli.common import EX_FAILURE, config_option, exit_with_problems, load_as_daemon_or_exit
 from edge_energy.errors import ConfigError, JournalError
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -69,7 +69,7 @@ def new_settings(old: Path, new: Path) -> None:
 @config_option
 def port(config: Path | None) -> None:
     """Print the port of the HTTP server; nothing if there is none."""
-    settings = load_or_exit(config)
+    settings = load_as_daemon_or_exit(config)
     if settings.http is not None:
         click.echo(settings.http.port)
 
@@ -78,7 +78,7 @@ def port(config: Path | None) -> None:
 @config_option
 def state_dir(config: Path | None) -> None:
     """Print the directory of the journal."""
-    click.echo(load_or_exit(config).appliance.state_dir)
+    click.echo(load_as_daemon_or_exit(config).appliance.state_dir)
 
 
 @setup.command()
@@ -88,7 +88,7 @@ def healthy(config: Path | None, within: float) -> None:
     """Wait until the daemon is of this release and does its work; exit code 1 if it does not in time."""
     from edge_energy.setup import health  # noqa: PLC0415
 
-    settings = load_or_exit(config)
+    settings = load_as_daemon_or_exit(config)
     socket = settings.appliance.runtime_dir / client.DEFAULT_SOCKET.name
     wrong = health.wait(socket, __version__, health.local_brokers(settings), within)
     for problem in wrong:
