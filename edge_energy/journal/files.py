@@ -25,6 +25,15 @@ _DISK_ERRORS = (
 )
 
 
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """Open a connection with the journal's settings (for any thread, one at a time)."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)

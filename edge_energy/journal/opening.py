@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_energy.errors import ConfigError, JournalError, JournalFull
-from edge_energy.journal.files import disk_full, no_space, open_database, reserve, suspect_mark, wal_of
+from edge_energy.journal.files import disk_full, no_space, open_database, reserve, suspect_mark, sync, wal_of
 from edge_energy.journal.rows import Row
 from edge_energy.journal.salvage import Fact, Suspect, broken_wal, damage, read_table, salvage
 from edge_energy.journal.store import Store
@@ -186,7 +186,7 @@ def _swap(path: Path) -> Path:
     Whatever a power cut interrupts is done again at the next start. Files kept by earlier repairs are deleted: one
     is enough on a small disk.
     """
-    _sync(path.parent)
+    sync(path.parent)
     for old in path.parent.glob(f"{path.name}.damaged-*"):
         old.unlink()
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
@@ -194,19 +194,11 @@ def _swap(path: Path) -> Path:
         if source.exists():
             source.rename(target)
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
-    _sync(path.parent)  # the old WAL must not lie beside the new file
+    sync(path.parent)  # the old WAL must not lie beside the new file
     _recovered(path).rename(path)
-    _sync(path.parent)
+    sync(path.parent)
     suspect_mark(path).unlink(missing_ok=True)
     return aside
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _take_over(store: Store, aside: Path, found: Counter[str]) -> None:

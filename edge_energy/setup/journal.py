@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from edge_energy.errors import JournalError
-from edge_energy.journal.files import open_database, wal_of
+from edge_energy.journal.files import open_database, sync, wal_of
 from edge_energy.journal.journal import FILE_NAME
 from edge_energy.journal.opening import Lock
 from edge_energy.journal.store import SCHEMA
@@ -46,9 +46,9 @@ def keep(directory: Path) -> Path:
     try:
         with closing(open_database(path)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(copy)
-        _sync(directory)
+        sync(directory)
     except (sqlite3.Error, OSError) as error:
         unfinished.unlink(missing_ok=True)
         raise JournalError(f"{path} cannot be copied: {error}") from error
@@ -88,9 +88,9 @@ def put_back(directory: Path) -> Path | None:
             os.link(path, aside)
         if wal_of(path).exists():  # it must never lie beside the copy
             wal_of(path).replace(wal_of(aside))
-        _sync(directory)
+        sync(directory)
         copy.replace(path)  # at no moment is there no journal
-        _sync(directory)
+        sync(directory)
     except (sqlite3.Error, OSError) as error:
         raise JournalError(f"{path} cannot be replaced by {copy.name}: {error}") from error
     finally:
@@ -113,11 +113,3 @@ def _schema(database: sqlite3.Connection) -> int:
 
 def _copy(directory: Path) -> Path:
     return directory / f"{FILE_NAME}.before-upgrade"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,6 +10,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from edge_energy.journal.files import sync
 from edge_energy.upkeep.errors import NotDone
 
 if TYPE_CHECKING:
@@ -73,15 +74,6 @@ def give(path: Path, owner: tuple[int, int]) -> None:
     """Make somebody the owner, where only root can."""
     if os.geteuid() == 0:
         os.chown(path, *owner, follow_symlinks=False)
-
-
-def sync(path: Path) -> None:
-    """Have a file or a directory on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -32,11 +32,11 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from edge_energy.clock import boot_id
-from edge_energy.journal.files import reserve
+from edge_energy.journal.files import reserve, sync
 from edge_energy.journal.store import Commit, Store
 from edge_energy.relays.known import COMMANDS, NEWEST
 from edge_energy.relays.memory import CUT_OUTS, ENDS, OFFS
-from edge_energy.upkeep import files, places
+from edge_energy.upkeep import places
 from edge_energy.upkeep.errors import NotDone
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def renew_staged(where: Places, journal: Path, config: Path) -> None:
         renew(journal, known(where.journal), places.relays(where, config), time.time())
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise NotDone(f"the journal in the backup is not one that this release knows: {error}") from None
-    files.sync(journal)
+    sync(journal)
 
 
 def seed(journal: Path, known: Mapping[str, Any], relays: Iterable[str], now: float) -> None:
@@ -76,7 +76,7 @@ def seed(journal: Path, known: Mapping[str, Any], relays: Iterable[str], now: fl
         store.begin(boot_id())
         store.commit(Commit(state=changed({}, known, relays, now)))
     reserve(journal).unlink(missing_ok=True)
-    files.sync(journal)
+    sync(journal)
 
 
 def known(journal: Path) -> dict[str, Any]:

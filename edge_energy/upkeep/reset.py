@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_energy.errors import EdgeEnergyError
-from edge_energy.journal.files import wal_of
+from edge_energy.journal.files import sync, wal_of
 from edge_energy.upkeep import backup, files, places, renewal, snapshot
 from edge_energy.upkeep import manifest as manifests
 from edge_energy.upkeep.errors import NotDone
@@ -61,7 +61,7 @@ def reset(where: Places, appliance: str, directory: Path) -> Done:
         for path in removed:
             if path != where.journal:
                 path.unlink(missing_ok=True)
-        files.sync(where.state)
+        sync(where.state)
         return Done([path.relative_to(where.state).as_posix() for path in removed], file, done)
 
 
@@ -79,7 +79,7 @@ def _begin_anew(where: Places) -> None:
         shutil.copymode(journal, fresh)
         files.give(fresh, files.owner_of(where.state))
         fresh.replace(journal)
-        files.sync(where.state)
+        sync(where.state)
     except (sqlite3.Error, EdgeEnergyError, OSError) as error:
         raise NotDone(f"{journal} cannot be replaced: {error}") from None
     finally:

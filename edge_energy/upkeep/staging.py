@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_energy.journal.files import sync
 from edge_energy.journal.journal import FILE_NAME
-from edge_energy.upkeep import files
 from edge_energy.upkeep.errors import NotDone
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ class Staging:
             file.flush()
             os.fsync(file.fileno())
         for directory in {move[0].parent for move in plan.put}:
-            files.sync(directory)
+            sync(directory)
         unfinished.replace(self._plan)
-        files.sync(self.directory)
-        files.sync(self._state)
+        sync(self.directory)
+        sync(self._state)
 
     def unfinished(self) -> Plan | None:
         """Return the plan of a restore that was interrupted, if there is one.
@@ -117,16 +117,16 @@ class Staging:
             if journal.exists() and old.exists():
                 new.parent.mkdir(parents=True, exist_ok=True)
                 old.rename(free_name(new))
-        files.sync(self._state)
+        sync(self._state)
         for new, target, old in plan.put:
             if new.exists():
                 _replace(new, target, old)
         for directory in {target.parent for _, target, _ in plan.put}:
-            files.sync(directory)
+            sync(directory)
         self._plan.unlink()
-        files.sync(self.directory)
+        sync(self.directory)
         self.discard()
-        files.sync(self._state)
+        sync(self._state)
 
 
 def _replace(new: Path, target: Path, old: Path) -> None:
@@ -134,9 +134,9 @@ def _replace(new: Path, target: Path, old: Path) -> None:
         old.parent.mkdir(parents=True, exist_ok=True)
         if not (old.exists() and old.samefile(target)):  # else we were interrupted right here
             _link(target, free_name(old))
-        files.sync(old.parent)
+        sync(old.parent)
     new.replace(target)
-    files.sync(target.parent)
+    sync(target.parent)
 
 
 def _link(target: Path, old: Path) -> None:
