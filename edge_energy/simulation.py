@@ -52,21 +52,32 @@ class Simulation:
         self._speed = speed
         self._seed = seed
         self._ends = None if duration is None else time.monotonic() + duration
+        self._stopping = False
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self) -> int:
         """Run until Ctrl-C, SIGTERM, a closed terminal or the end of the duration; return the exit code."""
         for number in _ENDING:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, self._stop)
         with tempfile.TemporaryDirectory(prefix="edge-energy-") as directory, self._all(Path(directory)) as api:
             try:
                 self._show(api)
-            except KeyboardInterrupt:
-                click.echo("\nStopping.")
             except _Ended as ended:
                 click.echo(f"{ended}:\n{_last_lines(Path(directory) / f'{ended.name}.log')}", err=True)
                 return 1
+            if self._stopping:
+                click.echo("\nStopping.")
         return 0
+
+    def _stop(self, *_: object) -> None:
+        # Raises nothing: an exception between the start of a process and its being noted would leave it behind,
+        # and a second Ctrl-C would interrupt the clearing up after the first.
+        self._stopping = True
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
 
     # -- processes
 
@@ -104,8 +115,6 @@ class Simulation:
             click.echo(f'                  curl "http://localhost:{http}/webhook/?{WEBHOOK}"\nCtrl-C ends it.')
             yield api
         finally:
-            for number in _ENDING:  # a second Ctrl-C must not leave something behind
-                signal.signal(number, signal.SIG_IGN)
             for process in reversed(self._processes.values()):
                 process.terminate()
             for process in self._processes.values():
@@ -129,7 +138,7 @@ class Simulation:
                 "No MQTT broker: `apt install mosquitto`, or `pip install 'edge-energy[simulation]'`."
             )
         deadline = time.monotonic() + START_TIMEOUT
-        while not _accepts(port):
+        while not self._stopping and not _accepts(port):
             self._look_for_ended()
             if time.monotonic() > deadline:
                 raise click.ClickException("the broker did not start")
@@ -189,18 +198,18 @@ class Simulation:
 
     def _reports(self, api: Path, every: float) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         deadline = time.monotonic() + START_TIMEOUT
-        while self._ends is None or time.monotonic() < self._ends:
+        while not self._stopping and (self._ends is None or time.monotonic() < self._ends):
             self._look_for_ended()
             try:
                 yield client.ask(api, "GET", "/status"), client.ask(api, "GET", "/devices")
             except client.NoDaemon:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.1)
+                self._rest(0.1)
                 continue
             deadline = time.monotonic() + START_TIMEOUT
             rest = every if self._ends is None else min(every, max(0.0, self._ends - time.monotonic()))
-            time.sleep(rest)
+            self._rest(rest)
 
 
 def _configuration(directory: Path, broker: int, protocol: str, http: int, shelly: int) -> list[str]:
