@@ -86,9 +86,9 @@ class Session:
 
     def listen(self) -> None:
         """Hear what librdkafka has to say between two batches: it keeps that in memory until somebody does."""
-        while self._producer.poll(0):
+        while self._poll(0):
             pass
-        self.usable = not self._trouble.hopeless()
+        self.usable = self.usable and not self._trouble.hopeless()
 
     def close(self) -> None:
         """Forget what is not confirmed, and end; does not wait."""
@@ -144,8 +144,16 @@ class Session:
         self._producer.purge(blocking=False)  # it would wait for a name that is being looked up
         deadline = time.monotonic() + _LONGEST_PURGE
         while len(self._producer) and time.monotonic() < deadline:
-            self._producer.poll(STEP / 10)
+            self._poll(STEP / 10)
         return not len(self._producer)
+
+    def _poll(self, seconds: float) -> int:
+        """Let librdkafka report, waiting so long for something; return how much that was."""
+        try:
+            return self._producer.poll(seconds)
+        except KafkaException as error:  # a fatal one; where order is strict, giving up what is under way is that
+            self._trouble(error.args[0])
+            return 0
 
     def _explain(self, sent: list[int], failed: Failed) -> TopicError | Rejected | TooLarge:
         """Return the reason that says most: what is wrong with the data, with a topic, with the connection."""

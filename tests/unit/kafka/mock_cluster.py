@@ -22,6 +22,11 @@ _PROTOTYPES = {
     "rd_kafka_mock_cluster_bootstraps": (c_char_p, [c_void_p]),
     "rd_kafka_mock_topic_create": (c_int, [c_void_p, c_char_p, c_int, c_int]),
     "rd_kafka_mock_partition_set_leader": (c_int, [c_void_p, c_char_p, c_int, c_int]),
+    "rd_kafka_mock_broker_set_rtt": (c_int, [c_void_p, c_int, c_int]),
+    "rd_kafka_mock_start_request_tracking": (None, [c_void_p]),
+    "rd_kafka_mock_get_requests": (ctypes.POINTER(c_void_p), [c_void_p, ctypes.POINTER(c_size_t)]),
+    "rd_kafka_mock_request_api_key": (c_int16, [c_void_p]),
+    "rd_kafka_mock_request_destroy_array": (None, [ctypes.POINTER(c_void_p), c_size_t]),
     "rd_kafka_mock_push_request_errors_array": (None, [c_void_p, c_int16, c_size_t, ctypes.POINTER(c_int)]),
 }
 
@@ -53,6 +58,7 @@ class MockCluster:
         self._client = library.rd_kafka_new(_PRODUCER, configuration, None, 0)
         self._cluster = library.rd_kafka_mock_cluster_new(self._client, self._count)
         self.brokers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+        library.rd_kafka_mock_start_request_tracking(self._cluster)
         library.rd_kafka_mock_topic_create(self._cluster, self._topic, 1, self._count)
         return self
 
@@ -64,6 +70,19 @@ class MockCluster:
         """Answer the next requests of a kind with these errors, one each; 0 is none."""
         array = (c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, request, len(errors), array)
+
+    def delay(self, seconds: float) -> None:
+        """Let all answers take so long."""
+        for broker in range(1, self._count + 1):
+            self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, int(seconds * 1000))
+
+    def asked(self, request: int) -> int:
+        """Return how many requests of a kind have come."""
+        count = c_size_t()
+        requests = self._library.rd_kafka_mock_get_requests(self._cluster, ctypes.byref(count))
+        kinds = [self._library.rd_kafka_mock_request_api_key(requests[index]) for index in range(count.value)]
+        self._library.rd_kafka_mock_request_destroy_array(requests, count)
+        return kinds.count(request)
 
     def lead(self, broker: int) -> None:
         """Let another broker lead the partition."""

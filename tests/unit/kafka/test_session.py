@@ -13,6 +13,7 @@ from edge_energy.config import Kafka as Settings
 from edge_energy.errors import Rejected, TooLarge, Unavailable
 from edge_energy.kafka.session import Session, TopicError
 from edge_energy.messages import Messages
+from tests.servers.base import wait_until
 from tests.unit.kafka.mock_cluster import INIT_PRODUCER_ID, METADATA, PRODUCE, MockCluster
 from tests.unit.samples import entry
 
@@ -174,6 +175,24 @@ def test_a_session_that_is_stopped_says_nothing_and_is_over(cluster: MockCluster
     stop.set()
     sending = session(cluster)
     send(sending, 1, 2, stop=stop)
+    assert not sending.usable
+    sending.close()
+
+
+@pytest.mark.parametrize("order", ["live_first", "strict"])
+def test_what_is_under_way_is_given_up_without_a_word(cluster: MockCluster, order: str) -> None:
+    """Librdkafka calls that a fatal error where order is strict: to us it is the end of one session."""
+    stop = threading.Event()
+    sending = session(cluster, order=order)
+    send(sending, 1)
+    cluster.delay(60)
+    with ThreadPoolExecutor(1) as thread:
+        sent = thread.submit(send, sending, 2, 3, stop=stop)
+        wait_until(lambda: cluster.asked(PRODUCE) == 2, 10, "the request is under way")
+        stop.set()
+        sent.result(10)
+    assert not sending.usable
+    sending.listen()
     assert not sending.usable
     sending.close()
 
