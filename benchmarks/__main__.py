@@ -73,9 +73,7 @@ def surroundings(directory: Path, options: Options) -> list[str]:
     """Return, in words, where and with what was measured."""
     mount = _output("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(directory))
     broker = _output(str(mosquitto.find()), "-h").partition("\n")[0]
-    packages = ", ".join(
-        f"{name} {version(name)}" for name in ("paho-mqtt", "orjson", "aiohttp", "influxdb-client", "confluent-kafka")
-    )
+    packages = ", ".join(f"{name} {version(name)}" for name in ("paho-mqtt", "orjson", "aiohttp", "confluent-kafka"))
     return [
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores {_processor()}, Linux {_kernel()}, journal on "
         f"{mount or 'an unknown file system'}, load average {os.getloadavg()[0]:.1f} before",

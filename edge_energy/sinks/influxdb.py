@@ -1,15 +1,15 @@
-"""The InfluxDB v2 sink."""
+"""The InfluxDB v2 sink.
+
+Source: InfluxDB 2.7's API reference, "Write data"; what 2.7.12 answers beyond it was seen.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import TYPE_CHECKING, NoReturn, Self
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
-from influxdb_client import WritePrecision
-from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
-from influxdb_client.rest import ApiException
 
 from edge_energy.errors import Rejected, TooLarge, Unavailable
 from edge_energy.sinks.line_protocol import LineProtocol
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from edge_energy.interfaces import Entry
 
 LONGEST_RETRY_AFTER = 300.0
+LARGEST_ANSWER = 64 * 1024
+"""Bytes that are read of it."""
+LONGEST_EXPLANATION = 1000
 
 # What InfluxDB says when it is the data that it cannot take, whatever else is right.
 _ABOUT_THE_DATA = ("field type conflict", "retention policy")
@@ -36,73 +39,82 @@ class InfluxdbSink:
         self.batch_age = settings.batch_age
         self._settings = settings
         self._lines = LineProtocol(appliance)
-        self._client: InfluxDBClientAsync | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        self._client = InfluxDBClientAsync(
-            url=settings.url,
-            token=settings.token.get_secret_value(),
-            org=settings.org,
-            timeout=int(settings.timeout * 1000),
-            enable_gzip=settings.use_gzip,
+        self._session = aiohttp.ClientSession(
+            headers={
+                "Authorization": f"Token {settings.token.get_secret_value()}",
+                "Accept": "application/json",
+                "Content-Type": "text/plain; charset=utf-8",
+            },
+            timeout=aiohttp.ClientTimeout(total=settings.timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """Write a batch; returns when InfluxDB answered 204."""
         lines = self._lines.lines(entries)
         if not lines:
             return
-        assert self._client is not None, "write() outside of `async with`"  # noqa: S101 - a programmer's mistake
+        assert self._session is not None, "write() outside of `async with`"  # noqa: S101 - a programmer's mistake
         settings = self._settings
         try:
-            accepted = await self._client.write_api().write(
-                settings.bucket, settings.org, lines, write_precision=WritePrecision.NS
-            )
-        except ApiException as error:
-            self._refused(error)
+            async with self._session.post(
+                f"{settings.url.rstrip('/')}/api/v2/write",
+                params={"org": settings.org, "bucket": settings.bucket, "precision": "ns"},
+                data=lines,
+                compress="gzip" if settings.use_gzip else None,
+                allow_redirects=False,  # no token follows it elsewhere
+            ) as response:
+                if response.status == HTTPStatus.NO_CONTENT:
+                    return
+                refusal = self._refusal(response, await _explanation(response))
         except TimeoutError as error:
             raise Unavailable(f"{settings.url} did not answer within {settings.timeout:g} s") from error
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"cannot reach {settings.url}: {error or type(error).__name__}") from error
-        if not accepted:  # such as the 200 of a captive portal: nobody has the entries
-            raise Unavailable(f"{settings.url} does not answer as InfluxDB does: correct [influxdb] url")
+        raise refusal
 
-    def _refused(self, error: ApiException) -> NoReturn:
-        """Translate an answer into what it means for the entries, and for whom."""
-        settings = self._settings
-        status, message = error.status, _message(error)
+    def _refusal(self, response: aiohttp.ClientResponse, explanation: str) -> Rejected | TooLarge | Unavailable:
+        """Return what an answer means for the entries, and for whom."""
+        settings, status = self._settings, response.status
         if status in (400, 422):
-            raise Rejected(message, certain=any(words in message for words in _ABOUT_THE_DATA)) from error
+            return Rejected(explanation, certain=any(words in explanation for words in _ABOUT_THE_DATA))
         if status == 413:
-            raise TooLarge(message) from error
+            return TooLarge(explanation)
+        if status < 400:  # such as the 200 of a captive portal: nobody has the entries
+            return Unavailable(f"{settings.url} does not answer as InfluxDB does: correct [influxdb] url")
         advice = {
             401: "it refuses the token: correct [influxdb] token",
             403: f"the token may not write to bucket {settings.bucket!r}: correct [influxdb] token or bucket",
             404: f"it has no bucket {settings.bucket!r} in organisation {settings.org!r}: "
             "correct [influxdb] bucket or org",
         }.get(status, "it cannot serve now")
-        raise Unavailable(f"{settings.url} answered {status}: {advice} ({message})", _retry_after(error)) from error
+        return Unavailable(f"{settings.url} answered {status}: {advice} ({explanation})", _retry_after(response))
 
 
-def _message(error: ApiException) -> str:
+async def _explanation(response: aiohttp.ClientResponse) -> str:
+    """Return InfluxDB's `message`, or what the status is called."""
+    body = bytearray()
+    while len(body) < LARGEST_ANSWER and (piece := await response.content.read(LARGEST_ANSWER - len(body))):
+        body += piece
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(body)["message"])[:LONGEST_EXPLANATION]
     except (ValueError, TypeError, KeyError):
-        return str(error.reason or "no explanation")
+        return str(response.reason or "no explanation")
 
 
-def _retry_after(error: ApiException) -> float | None:
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     """Return the seconds of a Retry-After header, bounded; the date form is left to our own backoff."""
-    headers = error.headers or {}
-    text = next((value for key, value in headers.items() if key.lower() == "retry-after"), "")
     try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float(text)))
+        return min(LONGEST_RETRY_AFTER, max(0.0, float(response.headers.get("Retry-After", ""))))
     except ValueError:
         return None

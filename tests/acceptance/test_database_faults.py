@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
-pytestmark = pytest.mark.alone
 
 COUNT = 1_000
 SOURCE = 'commit_interval = "100ms"\n[[mqtt.sensors]]\ntopic = "plug/+"\ndevice = "{1}"\ntime = "time"\n'
@@ -122,7 +121,10 @@ FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
     "hanging": (lambda proxy: proxy.hang(times=2), "did not answer within 0.5 s"),
     "answers lost": (lambda proxy: proxy.drop_answer(times=2), "cannot reach"),
     "login page": (lambda proxy: proxy.answer(200, "<html>login</html>", times=2), "correct [influxdb] url"),
-    "redirection": (lambda proxy: proxy.answer(302, headers={"Location": "http://127.0.0.1:1/"}, times=2), "cannot"),
+    "redirection": (
+        lambda proxy: proxy.answer(302, headers={"Location": "http://127.0.0.1:1/"}, times=2),
+        "correct [influxdb]",
+    ),
 }
 
 

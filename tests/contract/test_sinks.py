@@ -21,7 +21,7 @@ from edge_energy.config.values import duration
 from edge_energy.errors import Rejected, TooLarge, Unavailable
 from edge_energy.interfaces import APPLIANCE, INCIDENT
 from edge_energy.messages import Messages
-from edge_energy.sinks.influxdb import LONGEST_RETRY_AFTER, InfluxdbSink
+from edge_energy.sinks.influxdb import LARGEST_ANSWER, LONGEST_EXPLANATION, LONGEST_RETRY_AFTER, InfluxdbSink
 from edge_energy.sinks.kafka import KafkaSink
 from edge_energy.sinks.pubsub import PubsubSink
 from tests.contract.grpc_proxy import GrpcProxy
@@ -485,6 +485,28 @@ async def test_each_answer_means_what_it_must(
     assert getattr(caught.value, "retry_after", None) == wish
     if error is not Unavailable or status >= 400:
         assert "because" in str(caught.value)
+
+
+async def test_the_token_follows_no_redirection(influxdb_far_side: InfluxdbFarSide) -> None:
+    """Whoever stands in between and says "over there" does not get it there."""
+    callers: list[object] = []
+    async with await asyncio.start_server(lambda _, writer: callers.append(writer), "127.0.0.1", 0) as elsewhere:
+        port = elsewhere.sockets[0].getsockname()[1]
+        influxdb_far_side.proxy.answer(307, "", {"Location": f"http://127.0.0.1:{port}/api/v2/write"})
+        with pytest.raises(Unavailable, match=r"does not answer as InfluxDB does: correct \[influxdb\] url"):
+            await write(influxdb_far_side.sink(), entry(1))
+    assert not callers
+
+
+async def test_an_endless_explanation_is_not_read_to_its_end(influxdb_far_side: InfluxdbFarSide) -> None:
+    """What stands in the log and in memory is bounded, whoever answers."""
+    influxdb_far_side.proxy.answer(400, json.dumps({"message": "because " * 1000}))
+    with pytest.raises(Rejected, match="because") as wordy:
+        await write(influxdb_far_side.sink(), entry(1))
+    influxdb_far_side.proxy.answer(400, json.dumps({"message": "x" * LARGEST_ANSWER}))
+    with pytest.raises(Rejected, match=r"^Fault$"):
+        await write(influxdb_far_side.sink(), entry(1))
+    assert len(str(wordy.value)) == LONGEST_EXPLANATION
 
 
 @pytest.mark.parametrize("body", ["", "<html>busy</html>", "[]", '{"message": null}', "\x00"])
