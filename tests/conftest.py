@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from tests.servers import curl as curl_program
 from tests.servers.base import MissingError, require
@@ -19,6 +20,10 @@ from tests.servers.shelly import SimulatedShelly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# pytest puts another sys.stdout in its place for each test. Python 3.11 crashes where a thread that has outlived its
+# test, such as one that librdkafka calls, prints at that moment: descriptor 1 stays, and is captured as well.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(open(1, "w", closefd=False)))  # noqa: SIM115
 
 
 @contextlib.contextmanager

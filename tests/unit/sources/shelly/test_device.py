@@ -117,7 +117,7 @@ async def test_a_websocket_that_lasted_is_simply_dialled_again(monkeypatch: pyte
 
 
 async def test_an_outage_is_one_line_and_its_end_another(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """However it begins (the socket ends) and goes on (nobody listens)."""
     monkeypatch.setattr("edge_energy.supervisor.FIRST_WAIT", 0.01)
@@ -135,7 +135,7 @@ async def test_an_outage_is_one_line_and_its_end_another(
             await device.__aenter__()
             await until(component.up.is_set)
             assert house.live.devices[DEVICE].available is True
-    text = capsys.readouterr().out
+    text = capfd.readouterr().out
     assert text.count("unavailable") == 1
     assert text.count("available again") == 1
 

@@ -106,7 +106,7 @@ async def test_the_end_of_the_socket_ends_all_waiting() -> None:
             await wire.session.call("Afterwards")
 
 
-async def test_garbage_is_counted_and_logged_once_and_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_garbage_is_counted_and_logged_once_and_ends_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     async with line() as wire:
         for garbage in ("<html>", '{"src":', "[1]", '{"src":["x"],"method":"NotifyStatus"}', '{"id":1}', "{}"):
             await wire.device.say(garbage)
@@ -114,7 +114,7 @@ async def test_garbage_is_counted_and_logged_once_and_ends_nothing(capsys: pytes
         await until(lambda: wire.frames)
         assert wire.session.counters.garbage == 6
         assert await wire.session.call("Shelly.GetStatus") == STATUS
-    assert capsys.readouterr().out.count("unreadable message") == 1
+    assert capfd.readouterr().out.count("unreadable message") == 1
 
 
 async def test_nothing_but_garbage_ends_the_connection() -> None:
