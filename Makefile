@@ -21,7 +21,7 @@ simulate: $(PROJECT) ## run the appliance with a simulated house; options in ARG
 
 test: servers ## run the tests with real servers; options of pytest, or some tests only, in ARGS="..."
 ifeq ($(ARGS),)
-	@$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not alone" --numprocesses 4 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/python -m pytest -m alone
 else
 	@$(BIN)/python -m pytest $(ARGS)

@@ -44,7 +44,8 @@ def main() -> None:
     rows = [(n, 1_800_000_000_000 + n, device(n), payload(n, 1.8e9, chance).decode()) for n in range(args.count)]
     settings = {"bootstrap.servers": args.brokers, "enable.idempotence": True, "compression.type": args.compression}
     producer = Producer(settings)
-    producer.list_topics(timeout=10)
+    producer.produce(args.topic, b"first")  # connecting is no speed
+    producer.flush()
     confirmed = Confirmed()
     with tempfile.TemporaryDirectory() as directory:
         batches = _sliced(rows) if args.bare else _stored(rows, Path(directory))

@@ -66,6 +66,8 @@ def measure(around: Surroundings, options: Options) -> Iterator[Figure]:
 
 def _bare(kafka: Kafka, count: int, *options: str) -> dict[str, float]:
     kafka.fresh_topics(PARTITIONS)
+    kafka.stop()
+    kafka.start()  # a broker that has just begun is slower: it is one for all
     command = [sys.executable, "-m", "benchmarks.bare_producer", "--brokers", kafka.brokers, "--count", str(count)]
     command += ["--topic", kafka.topics["readings_topic"], "--compression", COMPRESSION, *options]
     ran = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
-pytestmark = pytest.mark.alone
 
 STATUS = "edge-energy/house-1/status"
 QUEUE = 100_000
@@ -120,6 +119,7 @@ def numbers_are_exactly(daemon: Daemon, influxdb: InfluxDB, count: int) -> bool:
     return wait_for_numbers(daemon, influxdb, count) == list(range(count))
 
 
+@pytest.mark.alone
 def test_a_window_of_twenty_does_not_slow_mqtt_3_down(
     mosquitto: Callable[..., Mosquitto], influxdb: InfluxDB, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.servers.influxdb import InfluxDB
 
-pytestmark = pytest.mark.alone
 
 PAGE = 4096
 WAL_HEADER, FRAME_HEADER = 32, 24

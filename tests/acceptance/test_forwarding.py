@@ -169,7 +169,6 @@ def _disturb(kafka: Kafka, publisher: Publisher) -> None:
     kafka.resume()
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("order", ["strict", "live_first"] if LONG else ["strict"])
 def test_whatever_is_killed_everything_arrives_under_its_own_id(
     kafka: Kafka, home: Callable[..., Home], tell: Callable[[str], None], order: str
@@ -257,7 +256,6 @@ def test_a_line_that_is_dead_for_minutes_with_everything_at_its_default(
     assert max(late) <= COMMIT_INTERVAL + 5
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("cut", [True, False] if LONG else [True])  # else the answer is swallowed: also a unit test
 def test_lost_answers_make_no_duplicates_in_one_session(
     kafka: Kafka, home: Callable[..., Home], tell: Callable[[str], None], *, cut: bool
@@ -285,7 +283,6 @@ def test_lost_answers_make_no_duplicates_in_one_session(
     assert len(arrived) == len(sent)
 
 
-@pytest.mark.alone
 def test_pubsub_gets_everything_too_each_device_in_its_order(
     pubsub: Pubsub, home: Callable[..., Home], tell: Callable[[str], None]
 ) -> None:

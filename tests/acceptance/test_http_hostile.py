@@ -22,7 +22,6 @@ from tests.servers.daemon import Daemon
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-pytestmark = pytest.mark.alone
 
 PATIENCE = 0.3  # seconds to wait for an answer; who announces more than it sends gets none
 TOGETHER = 50
@@ -113,6 +112,7 @@ def test_no_request_causes_a_defect(server: Server, batch: list[bytes]) -> None:
     assert server.webhook() < 1
 
 
+@pytest.mark.alone
 def test_a_flood_of_nonsense_leaves_no_trace_in_memory(server: Server, tell: Callable[[str], None]) -> None:
     """8,000 hostile requests: no 500, and as much memory at the end as after the first quarter."""
     flood = list(REQUESTS.values()) * (2_000 // len(REQUESTS) + 1)
@@ -156,6 +156,7 @@ async def slow_connections(port: int, count: int) -> AsyncIterator[list[int]]:
             task.cancel()
 
 
+@pytest.mark.alone
 async def test_slow_clients_do_not_keep_webhooks_out(server: Server, tell: Callable[[str], None]) -> None:
     """600 of them, more than there are places, for longer than the timeout: each webhook is answered at once."""
     delays = []
@@ -173,6 +174,7 @@ async def test_slow_clients_do_not_keep_webhooks_out(server: Server, tell: Calla
     assert max(delays) < 1
 
 
+@pytest.mark.alone
 async def test_slow_clients_do_not_delay_a_stop(tmp_path: Path) -> None:
     """SIGTERM ends the daemon within seconds, whoever holds a connection."""
     with Server(tmp_path) as server:
@@ -185,6 +187,7 @@ async def test_slow_clients_do_not_delay_a_stop(tmp_path: Path) -> None:
         assert server.complaints() == []
 
 
+@pytest.mark.alone
 def test_a_flood_is_told_to_come_back_later(tmp_path: Path) -> None:
     """429 with Retry-After; who keeps to it is answered, and the command line is never concerned."""
     with Server(tmp_path, "rate_limit = 20") as server:

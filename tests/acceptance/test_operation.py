@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tests.servers.influxdb import InfluxDB
     from tests.servers.mosquitto import Mosquitto
 
-pytestmark = pytest.mark.alone
 
 FAST = 'commit_interval = "100ms"\n'
 AWAY = influxdb_section("http://127.0.0.1:1", "energy", "token")
@@ -209,6 +208,7 @@ def silent_broker() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.mark.alone
 def test_ready_at_once_whoever_is_away(silent_broker: int, tmp_path: Path) -> None:
     """READY comes within 1.5 s though neither broker nor database is there; then watchdog and status are fed."""
     seconds = []
@@ -231,6 +231,7 @@ def test_ready_at_once_whoever_is_away(silent_broker: int, tmp_path: Path) -> No
     raise AssertionError(f"READY after {seconds} s")
 
 
+@pytest.mark.alone
 def test_a_full_disk_is_no_hang(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
     """On a full disk the watchdog is fed on, and the status says what is wrong."""
     broker = mosquitto()
@@ -257,6 +258,7 @@ def test_a_full_disk_is_no_hang(mosquitto: Callable[..., Mosquitto], tmp_path: P
             assert daemon.returncode == 0
 
 
+@pytest.mark.alone
 def test_sigterm_ends_it_at_once_whatever_hangs(
     mosquitto: Callable[..., Mosquitto], influxdb: InfluxDB, silent_broker: int, tmp_path: Path
 ) -> None:
@@ -277,6 +279,7 @@ def test_sigterm_ends_it_at_once_whatever_hangs(
             assert "Traceback" not in daemon.log.read_text()
 
 
+@pytest.mark.alone
 def test_a_stop_is_not_forgotten_when_the_broker_goes_away_at_that_moment(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import House
     from tests.servers.mosquitto import Mosquitto
 
-pytestmark = pytest.mark.alone
 
 SEED = 20_261_121
 RATE, BEFORE, COUNT = 1_000, 2_000, 4_000
