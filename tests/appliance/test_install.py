@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.servers.container import Container
 
+LONG = bool(os.environ.get("LONG_TESTS"))
 INSTALLED_WITHIN = 120.0
 """Seconds that a fresh installation may take where packages come from near; 20 to 30 were measured."""
 FLOWING_WITHIN = 30.0
@@ -115,3 +117,26 @@ def test_the_other_mode_switches_its_units_only(appliance: tuple[Container, Path
     assert files(machine)[CONFIGURATION] == configuration
     assert pids(machine)[DAEMON] == running
     assert machine.active(BROKER)
+
+
+@pytest.mark.skipif(not LONG, reason="another installation: LONG_TESTS=1")
+@pytest.mark.parametrize("debian", RELEASES)
+def test_the_clouds_libraries_work_in_the_unit(
+    debian: str, installed: Callable[..., Path], container: Callable[..., Container]
+) -> None:
+    """Both have what they need within the daemon's few rights: the far sides are away, and that is all."""
+    machine = container(debian, on=installed(debian, ("--simulation", "--with-kafka", "--with-pubsub")))
+    with machine.path(CONFIGURATION).open("a") as configuration:
+        configuration.write('\n[kafka]\nbrokers = "127.0.0.1:1"\n\n[pubsub]\nproject = "house"\n')
+    machine.run("edge-energy", "check")
+    machine.run("systemctl", "restart", DAEMON)
+    machine.wait(lambda: all(reasons(machine).values()), 60, "both say why they cannot deliver")
+    assert "cannot reach 127.0.0.1:1" in reasons(machine)["kafka"]
+    assert "credentials" in reasons(machine)["pubsub"]
+    assert status(machine)["defects"] == {}
+    assert status(machine)["sources"][0]["connected"]
+
+
+def reasons(machine: Container) -> dict[str, str]:
+    """Return why each sink does not deliver."""
+    return {sink["name"]: sink["last_error"] or "" for sink in status(machine)["sinks"]}
