@@ -59,14 +59,15 @@ class Simulation:
         """Run until Ctrl-C, SIGTERM, a closed terminal or the end of the duration; return the exit code."""
         for number in _ENDING:
             signal.signal(number, self._stop)
-        with tempfile.TemporaryDirectory(prefix="edge-energy-") as directory, self._all(Path(directory)) as api:
+        with tempfile.TemporaryDirectory(prefix="edge-energy-") as directory:
             try:
-                self._show(api)
+                with self._all(Path(directory)) as api:
+                    self._show(api)
+                    if self._stopping:
+                        click.echo("\nStopping.")
             except _Ended as ended:
                 click.echo(f"{ended}:\n{_last_lines(Path(directory) / f'{ended.name}.log')}", err=True)
                 return 1
-            if self._stopping:
-                click.echo("\nStopping.")
         return 0
 
     def _stop(self, *_: object) -> None:

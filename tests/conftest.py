@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.servers import curl as curl_program
 from tests.servers.base import MissingError, require
@@ -20,6 +21,10 @@ from tests.servers.shelly import SimulatedShelly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# How quick the machine is says nothing about a property.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # pytest puts another sys.stdout in its place for each test. Python 3.11 crashes where a thread that has outlived its
 # test, such as one that librdkafka calls, prints at that moment: descriptor 1 stays, and is captured as well.

@@ -42,6 +42,16 @@ RECENT = 600.0
 CLOSING = 1.0
 """Seconds that saying goodbye may take."""
 _LONGEST_ID = 64
+# After these we keep our places the next time; KafkaError.retriable() says of none that it passes.
+_PASSING = {
+    "_TIMED_OUT",
+    "_TRANSPORT",
+    "_WAIT_COORD",
+    "REQUEST_TIMED_OUT",
+    "NOT_COORDINATOR",
+    "COORDINATOR_NOT_AVAILABLE",
+    "COORDINATOR_LOAD_IN_PROGRESS",
+}
 _CONFIGURATION = {
     "enable.auto.commit": False,
     "auto.offset.reset": "latest",  # where we were is no more: what was there has expired
@@ -219,7 +229,7 @@ class KafkaCommands:
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         for found in filter(None, (error, *(partition.error for partition in partitions))):
-            if found.retriable():
+            if found.name() in _PASSING:
                 log.debug("acknowledgement lost", source=self.name, reason=found.str())
             else:
                 self._error = found

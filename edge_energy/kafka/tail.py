@@ -26,6 +26,7 @@ _MOST_AT_ONCE = 500
 _STEP = 0.2  # seconds for which the thread waits for messages
 _QUESTION = 2.0  # seconds for which it waits for an answer, again and again
 _LARGEST_QUEUE = 8192  # KiB that are fetched ahead
+_PASSING = {"_TIMED_OUT", "_TRANSPORT", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION"}
 
 
 async def tail(settings: Kafka, *, from_beginning: bool) -> AsyncGenerator[dict[str, Any], None]:
@@ -85,7 +86,7 @@ async def _end(partition: TopicPartition, consumer: Consumer, settings: Kafka, t
         try:
             _, end = await asyncio.get_running_loop().run_in_executor(thread, ask)
         except KafkaException as error:
-            if error.args[0].name() != "_TIMED_OUT" or time.monotonic() > deadline:
+            if error.args[0].name() not in _PASSING or time.monotonic() > deadline:
                 raise explain(error.args[0], settings, partition.topic) from None
         else:
             return end

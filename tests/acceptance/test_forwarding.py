@@ -417,6 +417,8 @@ def test_after_an_outage_what_is_new_arrives_at_once_and_the_backlog_behind_it(
     with Publisher(house.broker.port, Plan(100_000, 0, PLUGS, seed=SEED)) as publisher:
         old = publisher.wait()
     house.wait_recorded()
+    # What is seconds old only would go at once, as new: on a quick machine that is most of it.
+    house.daemon.wait_for(lambda status: status["sinks"][0]["backlog_entries"] >= len(old), 30, "a backlog")
     limit = COMMIT_INTERVAL + 5
     windows: list[tuple[float, float]] = []
     with Publisher(house.broker.port, Plan(720, 30, PLUGS, seed=SEED, first=100_000)) as publisher:

@@ -127,7 +127,7 @@ def test_the_clouds_libraries_work_in_the_unit(
     """Both have what they need within the daemon's few rights: the far sides are away, and that is all."""
     machine = container(debian, on=installed(debian, ("--simulation", "--with-kafka", "--with-pubsub")))
     with machine.path(CONFIGURATION).open("a") as configuration:
-        configuration.write('\n[kafka]\nbrokers = "127.0.0.1:1"\n\n[pubsub]\nproject = "house"\n')
+        configuration.write('\n[kafka]\nbrokers = "127.0.0.1:1"\n\n[pubsub]\nproject = "house-meters"\n')
     machine.run("edge-energy", "check")
     machine.run("systemctl", "restart", DAEMON)
     machine.wait(lambda: all(reasons(machine).values()), 60, "both say why they cannot deliver")

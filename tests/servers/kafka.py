@@ -6,8 +6,10 @@ import itertools
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -105,9 +107,33 @@ class Kafka(Server):
     def _create(self, names: list[str], partitions: int, config: dict[str, Any]) -> None:
         admin = self._admin()
         with_dots = {key.replace("_", "."): str(value) for key, value in config.items()}
-        _done(admin.create_topics([NewTopic(name, partitions, 1, config=with_dots) for name in names]).values())
+        wanted = {name: NewTopic(name, partitions, 1, config=with_dots) for name in names}
+
+        def made() -> bool:
+            for name, future in admin.create_topics([*wanted.values()]).items():
+                try:
+                    future.result(timeout=30)
+                except KafkaException as error:
+                    # A broker that was frozen is not there for the controller, until it hears from it again.
+                    if error.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR:
+                        raise
+                else:
+                    del wanted[name]
+            return not wanted
+
+        wait_until(made, 30, "a broker for the new topics")
+
+        def led() -> bool:
+            known = admin.list_topics(timeout=10).topics
+            return all(
+                name in known
+                and len(known[name].partitions) == partitions
+                and all(partition.leader >= 0 for partition in known[name].partitions.values())
+                for name in names
+            )
+
         # The broker hears from the controller a moment later than we do.
-        wait_until(lambda: set(names) <= set(admin.list_topics(timeout=10).topics), what="the new topics")
+        wait_until(led, 30, "leaders of the new topics")
 
     def _allow_users(self) -> None:
         allow = AclPermissionType.ALLOW
@@ -120,6 +146,8 @@ class Kafka(Server):
     def _set(self, *permissions: AclBinding) -> None:
         admin = self._admin()  # its answers come while it lives
         _done(admin.create_acls(list(permissions)).values())
+        # As with topics, the broker hears of them a moment later.
+        wait_until(lambda: all(_known(admin, each) for each in permissions), 30, "the new permissions")
 
     @staticmethod
     def _permission(
@@ -186,3 +214,11 @@ def _addresses(listeners: dict[str, int]) -> str:
 def _done(futures: Iterable[Future[Any]]) -> None:
     for future in futures:
         future.result(timeout=30)
+
+
+def _known(admin: AdminClient, permission: AclBinding) -> bool:
+    """Whether the broker itself, which decides, has a permission."""
+    pattern = permission.restype, permission.name, permission.resource_pattern_type
+    who = permission.principal, permission.host
+    alike = AclBindingFilter(*pattern, *who, permission.operation, permission.permission_type)
+    return bool(admin.describe_acls(alike).result(timeout=30))

@@ -178,7 +178,7 @@ def as_user(kafka: Kafka, user: str, password: str, mechanism: str = "SCRAM-SHA-
         "sasl.username": user,
         "sasl.password": password,
     }
-    return ["-b", kafka.sasl_brokers, "-m", "1", *(f"-X{name}={value}" for name, value in settings.items())]
+    return ["-b", kafka.sasl_brokers, "-m", "5", *(f"-X{name}={value}" for name, value in settings.items())]
 
 
 def test_kafka_keeps_its_records_over_a_kill(kafka: Kafka) -> None:
@@ -232,7 +232,7 @@ def test_kafka_asks_for_passwords(kafka: Kafka) -> None:
 
 def test_kafka_asks_for_certificates(kafka: Kafka) -> None:
     topic, made = kafka.topics["readings_topic"], kafka.certificates
-    tls = ["-b", kafka.mtls_brokers, "-m", "1", "-Xsecurity.protocol=SSL", f"-Xssl.ca.location={made.ca}"]
+    tls = ["-b", kafka.mtls_brokers, "-m", "5", "-Xsecurity.protocol=SSL", f"-Xssl.ca.location={made.ca}"]
     own = [f"-Xssl.certificate.location={made.client}", f"-Xssl.key.location={made.client_key}"]
     kcat.write(kafka, topic, b"1", options=[*tls, *own])
     assert len(kcat.read(kafka, topic)) == 1

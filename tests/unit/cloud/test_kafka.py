@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from edge_energy.cloud import kafka as module
@@ -64,6 +65,9 @@ async def test_a_partition_that_is_added_is_heard(kafka: Kafka, monkeypatch: pyt
     async with source(kafka) as commands:
         admin = AdminClient({"bootstrap.servers": kafka.brokers, "log_level": 0})
         await asyncio.to_thread(admin.create_partitions([NewPartitions(topic, 2)])[topic].result)
+        # The controller has it; the broker hears of it.
+        known = partial(admin.list_topics, topic, timeout=10)
+        await asyncio.to_thread(wait_until, lambda: len(known().topics[topic].partitions) == 2)
         await asyncio.to_thread(kcat.write, kafka, topic, b"{}", options=["-p", "1"])
         async with asyncio.timeout(20):
             with pytest.raises(Unavailable, match="2 partitions"):
@@ -135,7 +139,7 @@ async def test_places_are_kept_again_and_again(kafka: Kafka, monkeypatch: pytest
     monkeypatch.setattr(module, "EVERY", 0.2)
     kafka.fresh_topics(partitions=2)
     group = Group(kafka)
-    async with source(kafka, timeout=2.0) as commands:
+    async with source(kafka, timeout=4.0) as commands:
         await asyncio.to_thread(put, kafka, 1, b"{}")
         async with asyncio.timeout(10):
             await commands.acknowledge([await commands.receive()])
@@ -146,6 +150,16 @@ async def test_places_are_kept_again_and_again(kafka: Kafka, monkeypatch: pytest
         assert not receiving.done()
         receiving.cancel()
         await asyncio.wait([receiving])
+
+
+def test_an_acknowledgement_that_gets_lost_ends_nothing() -> None:
+    """The next one says as much; only what will not pass by itself ends the connection."""
+    commands = KafkaCommands(Settings(brokers="127.0.0.1:1"), "test")
+    for passing in (KafkaError._TIMED_OUT, KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS):
+        commands._committed(KafkaError(passing), [])
+        assert commands._error is None
+    commands._committed(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED), [])
+    assert commands._error is not None
 
 
 @pytest.mark.parametrize("timeout", [1.0, 2.0, 10.0, 30.0, 300.0])

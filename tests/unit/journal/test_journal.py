@@ -63,11 +63,11 @@ async def begun(journal: Journal) -> None:
 async def test_a_commit_waits_as_long_as_its_entries_may_and_no_longer(journal: Journal) -> None:
     """`within` is a deadline: not before it (wear), not after it (waiting brokers)."""
     began = time.monotonic()
-    durable = journal.record(new_entries(1), within=0.15)
+    durable = journal.record(new_entries(1), within=0.5)
     await asyncio.wait_for(journal.ping(), SOON)
     assert not durable.done()
     await asyncio.wait_for(asyncio.shield(durable), SOON)
-    assert 0.14 <= time.monotonic() - began < 2
+    assert 0.49 <= time.monotonic() - began < SOON
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from functools import cache
 from importlib import resources
-from time import perf_counter
+from time import thread_time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -284,9 +284,9 @@ def test_the_table_of_facts(tmp_path: Path) -> None:
     create(path, 30_991).close()
     content = path.read_bytes()
     path.write_bytes(overwritten(content, {1: garbage(1)}))
-    began = perf_counter()
+    began = thread_time()  # others may use the machine meanwhile
     assert Counter(type(thing) for thing in salvage(path))[Row] == 30_991
-    assert perf_counter() - began < 2
+    assert thread_time() - began < 2
     for part, least in ((0.5, 14_500), (0.9, 27_000)):  # the small tables' pages come first
         path.write_bytes(content[: int(len(content) * part)])
         assert len(found(path)[0]) > least

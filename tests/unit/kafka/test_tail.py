@@ -134,6 +134,7 @@ async def test_a_reader_who_leaves_holds_up_nobody(
     """
     monkeypatch.setattr("edge_energy.kafka.client._LONGEST_QUESTION", 1.0)
     monkeypatch.setattr("edge_energy.kafka.tail._QUESTION", 1.0)
+    monkeypatch.setattr("edge_energy.kafka.tail._STEP", 1.0)
     hanging = HangingConsumer(kafka, question)
     monkeypatch.setattr("edge_energy.kafka.tail.Consumer", hanging.make)
     reading = asyncio.create_task(read(kafka, 1, from_beginning=False))
@@ -143,7 +144,7 @@ async def test_a_reader_who_leaves_holds_up_nobody(
             reading.cancel()
             await asyncio.wait([reading])
             await hanging.closed.wait()
-    assert max(standstill) < 0.2
+    assert max(standstill) < 0.6  # of the second for which the thread is held up
     assert not hanging.closed_beside
 
 

@@ -437,10 +437,11 @@ async def test_an_overload_is_cut_out_and_stays_so_until_somebody_switches_it_on
     async with house(tmp_path, found, {HEATER: driver}) as home:
         home.tell(HEATER, output=False)
         await home.switch(HEATER, True, Origin.CLI)
-        began = time.monotonic()
-        home.tell(HEATER, power=2600.0)
-        await home.until(lambda: not driver.output)
-        assert time.monotonic() - began < 0.1
+        with slow_disk(home):
+            home.tell(HEATER, power=2600.0)
+            for _ in range(100):  # turns of the loop: a busy machine makes them longer, but needs no more of them
+                await asyncio.sleep(0.001)
+            assert not driver.output
         home.tell(HEATER, power=0.0, output=False)
         await home.until(lambda: home.controller.state(HEATER) == "OFF")
         by_schedule = home.controller._planner.rules.refusal(HEATER, True, 1e9)
@@ -521,8 +522,11 @@ async def test_for_a_time_then_back(tmp_path: Path) -> None:
     found = settings({"device": HEATER, "safe_state": "leave"})
     async with house(tmp_path, found, {HEATER: driver}) as home:
         home.tell(HEATER, output=False)
-        assert (await home.switch(HEATER, True, Origin.CLI, for_=0.3)).confirmed
-        assert driver.calls[-1][2] == pytest.approx(0.3, abs=0.05)
+        began = uptime() / 1e9
+        assert (await home.switch(HEATER, True, Origin.CLI, for_=1.0)).confirmed
+        for_ = driver.calls[-1][2]
+        assert for_ is not None
+        assert began + 1.0 - uptime() / 1e9 - 1e-6 <= for_ <= 1.0 + 1e-6  # the commit before it takes its time
         await home.until(lambda: not driver.output)
         await home.until(lambda: home.controller.state(HEATER) == "OFF")
 
@@ -532,13 +536,13 @@ async def test_what_was_switched_for_a_time_ends_after_a_restart_too(tmp_path: P
     driver, found = Driver(timer=False), settings({"device": HEATER, "safe_state": "leave"})
     async with house(tmp_path, found, {HEATER: driver}) as home:
         home.tell(HEATER, output=False)
+        began = time.monotonic()
         assert (await home.switch(HEATER, True, Origin.CLI, for_=1.5)).confirmed
     assert driver.output
-    began = time.monotonic()
     async with house(tmp_path, found, {HEATER: driver}) as home:
         home.tell(HEATER, output=True)
         await home.until(lambda: not driver.output)
-    assert time.monotonic() - began > 0.5  # and not before its time
+    assert time.monotonic() - began >= 1.4  # and not before its time
 
 
 async def test_what_does_not_work_is_tried_again_more_and_more_slowly(tmp_path: Path) -> None:
@@ -564,7 +568,7 @@ async def test_the_test_of_a_timer_tells_apart_what_devices_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: set[str]
 ) -> None:
     """Whether sending it again restarts it, without a click; and that is known after a restart, too."""
-    monkeypatch.setattr("edge_energy.relays.lease_test.TIMER", 0.3)
+    monkeypatch.setattr("edge_energy.relays.lease_test.TIMER", 1.2)
     monkeypatch.setattr("edge_energy.relays.lease_test._LATE", 0.1)
     driver = _TimedDriver(answers)
     async with house(tmp_path, settings(ONE), {HEATER: driver}) as home:

@@ -196,7 +196,7 @@ def test_the_whole_over_a_broker(mosquitto: Callable[..., Mosquitto], tmp_path: 
         zigbee.mute(TELEVISION, True)
         zigbee.command(TELEVISION, "OFF")
         zigbee.command(DESK, '{"state":"ON","on_time":100}')
-        wait_until(lambda: zigbee.truth(DESK)["timer"] > 99)
+        wait_until(lambda: zigbee.truth(DESK)["timer"] > 90)
         assert zigbee.truth(TELEVISION)["output"]
         zigbee.kill()
         zigbee.start()

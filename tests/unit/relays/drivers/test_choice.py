@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge_energy.interfaces import Relay as Contract
 
 AWAY = Unavailable("192.168.1.5 does not answer")
-SOON = 0.3
+SOON = 1.0
 
 
 class Connections:
@@ -111,7 +111,8 @@ async def test_each_way_has_its_share_of_the_time() -> None:
     began = loop.time()
     await choice(Connections(dead, living)).switch(True)
     assert SOON / 2 <= loop.time() - began < SOON
-    with pytest.raises(Unavailable, match=r"dead does not answer within 0\.1 s; worse does not answer within 0\.1 s"):
+    said = r"dead does not answer within 0\.3 s; worse does not answer within 0\.[123] s"
+    with pytest.raises(Unavailable, match=said):
         await choice(Connections(dead, Hanging("worse"), Hanging("dead"))).switch(True)
     assert loop.time() - began < 3 * SOON
 

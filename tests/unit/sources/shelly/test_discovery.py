@@ -107,7 +107,7 @@ async def test_an_announced_device_is_found(announced: AsyncServiceInfo) -> None
     live, ways = heard("shelly-0a1b2c3d4e5f", "mqtt 127.0.0.1:1883", 5)
     async with AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only) as zeroconf:
         await (await zeroconf.async_register_service(announced))
-        devices = {each["id"]: each for each in await Discovery(live, ways).find(1.5, LOOPBACK)}
+        devices = {each["id"]: each for each in await Discovery(live, ways).find(4, LOOPBACK)}
     found = devices["shellyplus1pm-0a1b2c3d4e5f"]
     assert list(found.pop("ways")) == ["mqtt 127.0.0.1:1883"]
     assert found == {
