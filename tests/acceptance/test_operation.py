@@ -124,7 +124,7 @@ def test_a_new_configuration_is_taken_only_if_it_is_valid(
         daemon.wait_connected()
         broker.publish("new/data", '{"seq": 2}')
         daemon.wait_for(lambda status: status["sources"][0]["recorded"] == 1)
-        daemon.wait_for(lambda status: status["journal"]["newest_position"] >= 4)
+        daemon.wait_for(lambda status: status["journal"]["newest_position"] >= 5)
         events = [entry["body"].get("event") for entry in daemon.ask("/journal/tail") if entry["kind"] == "appliance"]
         assert events == ["start", "stop", "configuration changed"]
         assert [entry["device"] for entry in daemon.ask("/journal/tail") if entry["kind"] == "reading"] == [
@@ -415,11 +415,11 @@ def test_the_simulation_runs_anywhere_and_leaves_nothing_behind(influxdb: Influx
     """On a plain pipe it prints readings, fills a database, ends by itself; without mosquitto it brings a broker."""
     where = ["--influxdb", influxdb.url, "--token", influxdb.token, "--bucket", influxdb.bucket]
     with (
-        Household("--duration", "8", *where) as one,
-        Household("--duration", "8", program=WITHOUT_MOSQUITTO) as other,
+        Household("--duration", "25", *where) as one,
+        Household("--duration", "25", program=WITHOUT_MOSQUITTO) as other,
     ):
-        output, _ = one.end()
-        output_of_other, _ = other.end()
+        output, _ = one.end(timeout=90)
+        output_of_other, _ = other.end(timeout=90)
     assert shows_readings(output)
     assert "mosquitto on 127.0.0.1" in output
     assert f"writing to {influxdb.url}" in output
@@ -436,11 +436,11 @@ def test_the_simulation_runs_anywhere_and_leaves_nothing_behind(influxdb: Influx
 @pytest.mark.usefixtures("curl")
 def test_the_simulation_takes_the_webhook_that_it_prints_and_has_a_charging_post() -> None:
     """What a newcomer copies from the screen works as it is; the charging post is read and switched."""
-    with Household("--duration", "20") as household:
+    with Household("--duration", "150") as household:
         switch = shlex.split(household.wait_for_line("edge-energy switch "))
         switch[0] = str(Path(sys.executable).with_name(switch[0]))
         switched = partial(subprocess.run, switch, check=False, capture_output=True, text=True)
-        wait_until(lambda: "confirmed" in switched().stdout, 15, "a confirmed switching")
+        wait_until(lambda: "confirmed" in switched().stdout, 60, "a confirmed switching")
         command = shlex.split(household.wait_for_line("curl "))
         ask = partial(subprocess.run, [*command, "--silent"], check=False, stdout=subprocess.PIPE)
         answer = wait_until(lambda: ask().stdout, 10, "an answer")
@@ -459,4 +459,16 @@ def test_an_interrupted_simulation_leaves_nothing_behind(number: signal.Signals)
         assert len(household.processes()) >= 4
         household.process.send_signal(number)
         household.process.send_signal(number)
-        household.end(timeout=10)
+        household.end()
+
+
+def test_a_simulation_whose_broker_does_not_start_says_so() -> None:
+    """Such as where another program has just taken its port: its own last words, and nothing left behind."""
+    program = "import shutil; shutil.which = lambda *_, **__: '/bin/false'; from edge_energy.cli import main; main()"
+    with Household(program=program) as household:
+        _, errors = household.process.communicate(timeout=40)
+        assert household.process.returncode == 1
+        assert "the broker ended with code 1" in errors
+        assert "Traceback" not in errors
+        assert household.processes() == []
+        assert list(household.directory.iterdir()) == []

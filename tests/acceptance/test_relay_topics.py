@@ -114,6 +114,14 @@ class Rig:
         wait_until(lambda: len(self.heard.results()) > number, 20, "a result")
         return self.heard.results()[number]
 
+    def answer(self, command: str) -> dict[str, Any]:
+        """Wait for the result of the command with this id; return it."""
+
+        def found() -> list[dict[str, Any]]:
+            return [each for each in self.heard.results() if each["id"] == command]
+
+        return wait_until(found, 20, f"the result of {command}")[0]
+
     def trail(self) -> list[dict[str, Any]]:
         """Return how the commands that came by MQTT ended, from the journal."""
         entries = self.daemon.ask("/journal/tail?count=1000")
@@ -159,10 +167,10 @@ def test_on_is_confirmed_and_true(mosquitto: Callable[..., Mosquitto], tmp_path:
         house.start()
         assert house.ask('{"state": "ON", "id": "mine-1"}') == {"id": "mine-1", "outcome": "confirmed", "reason": ""}
         assert house.output()
-        assert house.state() == "ON"
+        wait_until(lambda: house.state() == "ON", 20, "the state")
         assert house.ask("off")["outcome"] == "confirmed"
         assert not house.output()
-        assert house.state() == "OFF"
+        wait_until(lambda: house.state() == "OFF", 20, "the state")
         house.device.press()
         wait_until(lambda: house.state() == "ON", 20, "the state after a hand at the switch")
         wait_until(lambda: [body["outcome"] for body in house.trail()] == ["confirmed"] * 2, 10, "the trail")
@@ -195,10 +203,7 @@ def test_what_was_retained_never_fires(mosquitto: Callable[..., Mosquitto], tmp_
         house.daemon.restart()
         house.daemon.wait_connected()
         house.send('{"state": "OFF", "id": "later"}')  # what was retained may be answered once more before it
-        results = wait_until(
-            lambda: [each for each in house.heard.results() if each["id"] == "later"], 20, "a result"
-        )
-        assert results[0]["outcome"] == "confirmed"  # everything that came before is through
+        assert house.answer("later")["outcome"] == "confirmed"  # everything that came before is through
         assert not house.output()
         assert house.device.state()["edges"] in (edges, edges + 1)  # the safe state at the start
         wait_until(lambda: {body["outcome"] for body in house.trail()} == {"refused", "confirmed"}, 10, "the trail")
@@ -226,8 +231,7 @@ def test_what_was_sent_while_nobody_listened_never_fires(
             end()
             house.send(f'{{"state": "ON", "id": "away-{number}"}}')
             house.start()
-            assert house.result(number)["id"] == f"away-{number}"
-            assert house.result(number)["outcome"] == "refused"
+            assert house.answer(f"away-{number}")["outcome"] == "refused"
             house.wait_trail(f"away-{number}")
         assert house.device.state()["edges"] == edges
         assert house.ask('{"state": "ON", "id": "away-0"}')["outcome"] == "confirmed"  # nothing was done before

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from tests.servers.container import Container
 
 LONG = bool(os.environ.get("LONG_TESTS"))
-INSTALLED_WITHIN = 120.0
-"""Seconds that a fresh installation may take where packages come from near; 20 to 30 were measured."""
+INSTALLED_WITHIN = 240.0
+"""Seconds that a fresh installation may take while others install beside it.
+
+Promised are 120 where packages come from near and it has the machine to itself; 20 to 30 is what it takes then.
+"""
 FLOWING_WITHIN = 30.0
 """Seconds after a boot until readings of the simulated house are recorded; 5 were measured."""
 

@@ -70,7 +70,7 @@ def test_a_server_that_cannot_listen(running: Container) -> None:
     valid = file.read_text()
     file.write_text(valid.replace("\nport = 8000\n", "\nport = 80\n"))
     running.run("touch", "/etc/edge-energy/.unfinished")  # so that it is started again
-    said = complaint(running, env={"HEALTHY_WITHIN": "8"})
+    said = complaint(running, env={"HEALTHY_WITHIN": "20"})
     file.write_text(valid)
     running.run("systemctl", "restart", DAEMON)
     assert "[http] port = 80: the daemon may not listen on it" in said

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 GIVEN_UP = 6  # connections, as many as a device has for everybody
 LONGEST = 12.0  # seconds until any outcome
-SOON = 3.0  # seconds until a refusal
-TIMER = 2.0
+SOON = 8.0  # seconds until a refusal, which waits for no way to be given up
+TIMER = 6.0
 
 SHELLY = [name for name, kind in KINDS.items() if kind.product]
 GEN2 = [name for name in SHELLY if "gen2" in name]
@@ -62,6 +62,16 @@ async def fails(work: Coroutine[Any, Any, None], *errors: type[Exception], withi
     assert words
     assert PASSWORD not in words
     return words
+
+
+async def switch_when_possible(house: Rig, on: bool, within: float) -> None:  # noqa: FBT001 - as `switch`
+    """Switch until the device takes it."""
+    async with asyncio.timeout(within):
+        while True:
+            with suppress(Unavailable):
+                await house.relay.switch(on)
+                return
+            await asyncio.sleep(0.05)
 
 
 def test_every_driver_is_held_to_this_contract() -> None:
@@ -97,8 +107,7 @@ async def test_the_device_switches_back_by_itself(house: Rig) -> None:
         edges = (await house.until(output=not on))["edges"]
         began = time.monotonic()
         await house.relay.switch(on, TIMER)
-        await house.until(1, output=on)
-        await house.until(TIMER + 2, output=not on, edges=edges + 2)
+        await house.until(TIMER + 10, output=not on, edges=edges + 2)
         assert time.monotonic() - began >= TIMER - 0.5
 
 
@@ -138,7 +147,7 @@ async def test_where_the_timer_cannot_be_reached_nothing_is_switched(house: Rig)
     """Gen1 by MQTT: on for a while would be on for ever."""
     assert not house.relay.timer
     edges = (await house.until(output=False))["edges"]
-    words = await fails(house.relay.switch(True, 30), Unavailable, within=0.1)
+    words = await fails(house.relay.switch(True, 30), Unavailable, within=1)
     assert "[[shelly]]" in words
     assert (await house.truth())["edges"] == edges
 
@@ -179,12 +188,7 @@ async def test_a_device_that_holds_the_line_and_is_silent_is_unavailable(house: 
     house.freeze()
     await fails(house.relay.switch(True), Unavailable)
     house.thaw()
-    async with asyncio.timeout(40):
-        while True:
-            with suppress(Unavailable):
-                await house.relay.switch(False)
-                break
-            await asyncio.sleep(0.05)
+    await switch_when_possible(house, False, 40)
     await house.until(2, output=False)
 
 
@@ -203,7 +207,7 @@ async def test_an_offline_zigbee2mqtt_is_said_at_once(house: Rig) -> None:
     _, source = house.mqtt
     await asyncio.to_thread(house.process.stop)
     await until(lambda: source.zigbee_online is False)
-    words = await fails(house.relay.switch(True), Unavailable, within=0.1)
+    words = await fails(house.relay.switch(True), Unavailable, within=1)
     assert "Zigbee2MQTT is offline" in words
 
 
@@ -240,10 +244,10 @@ async def test_a_call_may_be_cancelled_at_any_moment(
             task = asyncio.create_task(work)
             await asyncio.sleep(0.0004 * 1.3**number)
             task.cancel()
-            with suppress(asyncio.CancelledError, NotSwitched):
+            with suppress(asyncio.CancelledError, NotSwitched, Unavailable):
                 await task
             assert not house.waiting()
-        await house.relay.switch(True)
+        await switch_when_possible(house, True, 20)  # it may not have noticed yet what was given up
         await house.relay.switch(False)
         await house.until(2, output=False)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)

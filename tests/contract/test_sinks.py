@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tests.servers.kafka import Kafka
     from tests.servers.pubsub import Pubsub
 
-SOON = 10.0
+SOON = 20.0
 Stored = set[tuple[str, int, str, float | bool]]
 """(device, time, quantity, value)"""
 
@@ -83,7 +83,7 @@ class InfluxdbFarSide:
     def sink(self, **settings: Any) -> InfluxdbSink:
         """Return a sink that writes through the proxy."""
         where = {"url": self.proxy.url, "org": self.server.org, "bucket": self.server.bucket}
-        found = Influxdb.model_validate({**where, "token": self.server.token, "timeout": "2s"} | settings)
+        found = Influxdb.model_validate({**where, "token": self.server.token, "timeout": "8s"} | settings)
         return InfluxdbSink(found, "house-1")
 
     def rows(self) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ class PubsubFarSide:
 
     def sink(self, **settings: Any) -> PubsubSink:
         """Return a sink that publishes through the proxy."""
-        timeout = max(1.0, duration(settings.get("timeout", "2s")))
+        timeout = max(1.0, duration(settings.get("timeout", "8s")))
         found = PubsubSettings.model_validate({"project": self.server.project, "timeout": timeout})
         return PubsubSink(found, Messages("house-1", "journal"))
 
@@ -166,8 +166,8 @@ class KafkaProxy(ProduceProxy):
         await super()._connected(reader, writer)
 
     def drop_answer(self, times: int | None = None) -> None:
-        """Lose answers until the sink loses its patience: it asks again by itself after half of its timeout."""
-        self.drop_responses(2 * (times or 1), cut=False)
+        """Lose answers until the sink loses its patience: it asks again by itself after a third of its timeout."""
+        self.drop_responses(3 * (times or 1), cut=False)
 
 
 class KafkaFarSide:
@@ -181,7 +181,7 @@ class KafkaFarSide:
     def sink(self, **settings: Any) -> KafkaSink:
         """Return a sink that writes through the proxy."""
         where = {"brokers": self.server.proxied_brokers, **self.server.topics}
-        timeout = max(2.0, duration(settings.get("timeout", "5s")))
+        timeout = max(2.0, duration(settings.get("timeout", "8s")))
         found = KafkaSettings.model_validate({**where, "timeout": timeout})
         return KafkaSink(found, Messages("house-1", "journal"), "edge-energy-house-1")
 

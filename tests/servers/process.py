@@ -57,7 +57,7 @@ class Process:
         """How it ended; None while it runs."""
         return None if self._process is None else self._process.poll()
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start it and return when it is ready; ServerError shows the end of its log."""
         if self.running:
             raise ServerError(f"{self.arguments[0]} runs already")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Self
@@ -13,7 +14,7 @@ from .base import HOST, free_port
 from .relay import CHUNK, Upstream, read_request, reset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 class Mode(Enum):
@@ -22,6 +23,7 @@ class Mode(Enum):
     PASS = auto()
     REFUSE = auto()  # connections are reset as soon as they are made, open ones at once
     HANG = auto()  # accepted and read, never answered
+    MUTE = auto()  # what the client sends waits, what the server sends passes; not for HTTP
     DROP_ANSWER = auto()  # the server does what it was asked; its answer is lost and the connection reset
     ANSWER = auto()  # the proxy answers, the server hears nothing
 
@@ -39,9 +41,9 @@ _PASS = _Fault(Mode.PASS)
 class FaultProxy:
     """One listening port in front of `target`, told what to do from the test's thread.
 
-    `requests` counts HTTP requests received, `connections` connections accepted; `target` may be set anew.
-    With `http=False` bytes pass as they come, and there are `ok`, `refuse`, `cut`, and `hang`, during which
-    bytes wait that go on after `ok`.
+    `requests` counts HTTP requests received, `asked` has when each came (monotonic), `connections` counts
+    connections accepted; `target` may be set anew. With `http=False` bytes pass as they come, and there are `ok`,
+    `refuse`, `cut`, and `hang` and `mute`, during which bytes wait that go on after `ok`.
     """
 
     def __init__(self, target: int, *, http: bool = True) -> None:
@@ -50,6 +52,7 @@ class FaultProxy:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.requests = 0
+        self.asked: list[float] = []
         self.connections = 0
         self.delay = 0.0
         self._http = http
@@ -82,6 +85,10 @@ class FaultProxy:
     def hang(self, times: int | None = None) -> None:
         """Take the next requests and never answer them."""
         self._set(_Fault(Mode.HANG, times))
+
+    def mute(self) -> None:
+        """Hold what clients send; what the server sends arrives."""
+        self._set(_Fault(Mode.MUTE))
 
     def drop_answer(self, times: int | None = None) -> None:
         """Pass the next requests, lose their answers, reset their connections."""
@@ -116,6 +123,7 @@ class FaultProxy:
     def _take(self) -> _Fault:
         """Count a request and return what to do with it."""
         with self._lock:
+            self.asked.append(time.monotonic())
             self.requests += 1
             fault = self._fault
             if fault.times is not None:
@@ -163,12 +171,12 @@ class FaultProxy:
         async with Upstream(self.target, writer, self._flowing) as server:
             await server.connect()
             while data := await reader.read(CHUNK):
-                await self._flowing()
+                await self._flowing((Mode.HANG, Mode.MUTE))
                 await server.send(data)
 
-    async def _flowing(self) -> None:
+    async def _flowing(self, silent: Collection[Mode] = (Mode.HANG,)) -> None:
         """Wait while the line is silent, and for the delay."""
-        while self._fault.mode is Mode.HANG and not self._http:  # noqa: ASYNC110, another thread sets it
+        while self._fault.mode in silent and not self._http:  # noqa: ASYNC110, another thread sets it
             await asyncio.sleep(0.01)
         if self.delay:
             await asyncio.sleep(self.delay)

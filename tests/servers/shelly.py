@@ -55,7 +55,7 @@ class SimulatedShelly(Process):
         """Go through the devices."""
         return iter(self._devices.values())
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start it; what it printed before is forgotten."""
         self.log.unlink(missing_ok=True)
         super().start(timeout)

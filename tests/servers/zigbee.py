@@ -52,7 +52,7 @@ class SimulatedZigbee(Process):
         """Go through the names of the relays."""
         return iter(sorted(self._truths))
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start it; what it printed and told before is forgotten."""
         self.log.unlink(missing_ok=True)
         if self._client is None:
