@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# How quick the machine is says nothing about a property.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How quick the machine is says nothing about a property. CI tries the same examples each time; whoever runs the tests
+# by hand, others.
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
 settings.load_profile("any machine")
 
 # pytest puts another sys.stdout in its place for each test. Python 3.11 crashes where a thread that has outlived its

@@ -90,6 +90,7 @@ class HttpServer:
     async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext | None) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         server, connections = cast("web.Server", runner.server), self._connections
+        server.request_handler = _expecting_nothing(server.request_handler)
 
         def accept() -> asyncio.Protocol:
             connection = Connection(connections, server, loop)
@@ -108,6 +109,20 @@ class HttpServer:
 
     async def _close_sockets(self, _application: web.Application) -> None:
         self._connections.close_sockets()
+
+
+def _expecting_nothing(handle: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse what a client expects beyond 100-continue: aiohttp would repeat it, and fail where it is no UTF-8."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "100-continue").lower() == "100-continue":
+            answer: web.StreamResponse = await handle(request)
+            return answer
+        answer = failure(417, "expected nothing but 100-continue", "Expect")
+        dress(answer)
+        return answer
+
+    return handler
 
 
 async def _dressed(_request: web.Request, answer: web.StreamResponse) -> None:

@@ -83,6 +83,7 @@ REQUESTS: dict[str, bytes] = {
     "no path": _get("?power=1"),
     "unknown method": _request("/webhook?power=1", method="BREW"),
     "trace": _request("/webhook?power=1", method="TRACE"),
+    "expectation that is no UTF-8": b"GET /webhook/?power=1 HTTP/1.1\r\nHost: localhost\r\nExpect: )\xaa_IR\r\n\r\n",
     "expectation": _request("/webhook?power=1", "Expect: 100-continue, tea", body=b"power=1"),
     "upgrade": _get("/webhook?power=1", "Connection: upgrade", "Upgrade: websocket"),
     "upgrade to h2": _get("/webhook?power=1", "Connection: upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ"),

@@ -211,11 +211,13 @@ async def test_a_handler_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) ->
         assert (status, headers["Retry-After"]) == (503, "5")
 
 
-async def test_an_expectation_that_nobody_knows_is_refused() -> None:
-    """The one refusal that is made before ours, by aiohttp."""
+@pytest.mark.parametrize("expected", [b"tea", b")\xaa_IR"])
+async def test_an_expectation_that_nobody_knows_is_refused(expected: bytes) -> None:
+    """Also one that is no UTF-8, which aiohttp's own answer would repeat."""
     async with serving() as served:
         answer = await raw(
-            served.port, b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nExpect: tea\r\nConnection: close\r\n\r\n"
+            served.port,
+            b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nExpect: " + expected + b"\r\nConnection: close\r\n\r\n",
         )
         assert answer.startswith(b"HTTP/1.1 417")
         assert b"aiohttp" not in answer
