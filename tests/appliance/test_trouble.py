@@ -189,7 +189,9 @@ def kill_at(machine: Container, number: int, after: float) -> str | None:
     announced = -1
     with machine.start("setsid", INSTALL, "--simulation") as runs:
         assert runs.stdout
+        said = []
         for line in runs.stdout:
+            said.append(line)
             if line.startswith("== "):
                 announced += 1
             if announced == number:
@@ -197,7 +199,7 @@ def kill_at(machine: Container, number: int, after: float) -> str | None:
                     runs.wait(after)
                 end_group(runs)
                 return line.removeprefix("== ").strip()
-    assert runs.returncode == 0
+    assert runs.returncode == 0, "".join(said)
     return None
 
 
